@@ -1,0 +1,56 @@
+"""Ratings to item factors: reads and checks the data, trains ALS, saves movies, popularity, factors and the model."""
+
+from pyspark.sql import DataFrame
+
+from pipeline import ingest
+from pipeline.factors import item_factors_table, likes_table, train_als
+from pipeline.job import Run, start
+from pipeline.popularity import popularity_table
+
+
+def main(run: Run) -> None:
+    """Train into a new build and leave it for build_neighbours.py."""
+    run.start_build()
+    train(run)
+    run.build.save_manifest()
+    run.say("trained; next: ./spark-submit.sh jobs/build_neighbours.py, with the same --conf and --set")
+
+
+def train(run: Run) -> tuple[DataFrame, DataFrame]:
+    """Save movies, rejected, popularity, item_factors and the model; return the tables movies and item_factors."""
+    config, spark = run.config, run.spark
+
+    with run.stage("ingest") as stage:
+        read_ratings = ingest.read_ratings(spark, config.data.dir)
+        read_movies = ingest.read_movies(spark, config.data.dir)
+        read_links = ingest.read_links(spark, config.data.dir)
+        checked_movies = ingest.checked_movies(read_movies).persist()
+        known = checked_movies.where("reason is null")
+        stars = {"min_rating": config.data.min_rating, "max_rating": config.data.max_rating}
+        checked_ratings = ingest.checked_ratings(read_ratings, known, **stars).persist()
+        tally = ingest.require_sound(checked_ratings, config.data.max_rejected_share, config.data.dir)
+        ratings = ingest.accepted_ratings(checked_ratings)
+        movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings), files=1)
+        checked = [(checked_ratings, read_ratings), (checked_movies, read_movies)]
+        rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
+        run.record_inputs([read_ratings, read_movies, read_links], tally)
+        stage.note = f"{tally['accepted']:,} ratings of {movies.count():,} movies, {rejected.count():,} rows rejected"
+
+    with run.stage("train") as stage:
+        likes = likes_table(ratings, **vars(config.likes), max_rating=config.data.max_rating).persist()
+        training = likes if config.als.implicitPrefs else ratings.select("user_id", "movie_id", "rating")
+        model = train_als(training, blocks=run.cores, **vars(config.als))
+        model.write().overwrite().save(str(run.build.path / "model" / "als"))
+        item_factors = run.save("item_factors", item_factors_table(model), files=run.cores)
+        limits = {"titles_per_genre": config.popularity.titles_per_genre, "min_support": config.neighbours.min_support}
+        run.save("popularity", popularity_table(likes, movies, **limits), files=1)
+        kind = "implicit" if config.als.implicitPrefs else "explicit"
+        stage.note = f"{kind} ALS of rank {model.rank} on {training.count():,} ratings, {item_factors.count():,} movies"
+
+    for frame in (checked_movies, checked_ratings, likes):
+        frame.unpersist()
+    return movies, item_factors
+
+
+if __name__ == "__main__":
+    start(main, __doc__)

@@ -1,0 +1,139 @@
+"""The configuration: conf/pipeline.yaml, overlays on top of it, and --set on top of those."""
+
+import argparse
+import difflib
+import importlib.resources
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+
+# conf/ stands beside pipeline/, in a checkout as in the zip that spark-submit.sh sends to a cluster.
+CONF = importlib.resources.files("pipeline").parent / "conf"
+# spark-submit.sh says where the checkout is, because the jobs import pipeline from the zip.
+ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
+PATHS = ("data.dir", "warehouse.dir")
+
+
+class PipelineError(Exception):
+    """A mistake a person can mend. The message is one line: what, where, and the command that fixes it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every entry point understands: --conf, --set and --verbose."""
+    parser.add_argument(
+        "--conf", action="append", default=[], metavar="FILE", help="overlay of conf/pipeline.yaml; may repeat"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="settings",
+        help="one setting, e.g. als.rank=128; may repeat",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the stack trace of an error")
+
+
+def load(overlays: list[str] = (), settings: list[str] = ()) -> SimpleNamespace:
+    """Return the resolved configuration as config.section.key.
+
+    overlays are YAML files, settings are 'section.key=value' texts with YAML values; later ones win,
+    settings win over overlays. Raises PipelineError for a file that cannot be read, an unknown key
+    (naming the nearest known one) and a value of the wrong type.
+    """
+    defaults = _read_yaml(CONF / "pipeline.yaml")
+    values = {key: value for section, keys in defaults.items() for key, value in _flat(section, keys)}
+    known = dict(values)
+    for name in overlays:
+        path = Path(name) if Path(name).exists() else ROOT / name
+        for section, keys in _read_yaml(path).items():
+            for key, value in _flat(section, keys):
+                values[_known(key, known, name)] = _typed(key, value, known[key], name)
+    for key in PATHS:
+        values[key] = _from_root(values[key])
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise PipelineError(f"--set {text}: a setting looks like section.key=value, e.g. --set als.rank=64")
+        _known(key, known, "--set")
+        values[key] = _typed(key, _parse(value, key), known[key], "--set")
+
+    config = SimpleNamespace()
+    for key, value in values.items():
+        section, name = key.split(".")
+        if not hasattr(config, section):
+            setattr(config, section, SimpleNamespace())
+        setattr(getattr(config, section), name, value)
+    return config
+
+
+def as_dict(config: SimpleNamespace) -> dict[str, dict[str, Any]]:
+    """Return the configuration as plain nested dicts, for the manifest."""
+    return {section: dict(vars(keys)) for section, keys in vars(config).items()}
+
+
+def _read_yaml(path: Any) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot read this configuration file ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise PipelineError(f"{where}: this is not valid YAML") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise PipelineError(f"{path}: expected sections such as 'als:' with keys below them")
+    return content
+
+
+def _flat(section: Any, keys: Any) -> list[tuple[str, Any]]:
+    """Yield ('section.key', value) pairs; a section without a mapping below it keeps its bare name."""
+    if not isinstance(keys, dict):
+        return [] if keys is None else [(str(section), keys)]
+    return [(f"{section}.{key}", value) for key, value in keys.items()]
+
+
+def _known(key: str, known: dict[str, Any], where: str) -> str:
+    if key in known:
+        return key
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    raise PipelineError(f"{where}: unknown setting '{key}'; the nearest one is '{near[0]}' (conf/pipeline.yaml has all)")
+
+
+def _parse(value: str, key: str) -> Any:
+    if key in PATHS:
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise PipelineError(f"--set {key}={value}: the value is not valid YAML") from error
+
+
+def _typed(key: str, value: Any, default: Any, where: str) -> Any:
+    """Return value in the type of the key's default; a default of null stands for an optional integer."""
+    if isinstance(value, str) and isinstance(default, float):
+        # YAML 1.1 reads 1e-3 as text
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if default is None and (value is None or type(value) is int):
+        return value
+    if isinstance(default, float) and type(value) in (int, float):
+        return float(value)
+    if default is not None and type(value) is type(default):
+        return value
+    expected = "int or null" if default is None else type(default).__name__
+    raise PipelineError(f"{where}: {key} must be {expected}, not {value!r}")
+
+
+def _from_root(path: str) -> str:
+    if re.match(r"[a-z][a-z0-9+.-]*://?", path) or Path(path).is_absolute():
+        return path
+    return str(ROOT / path)

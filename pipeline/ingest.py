@@ -1,0 +1,342 @@
+"""Reading a MovieLens-shaped folder: rows with their place in the file, checked, refused with a reason."""
+
+from typing import NamedTuple
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from pipeline import schemas
+from pipeline.config import PipelineError
+
+# The nineteen genre flags that close a line of ml-100k's u.item, in the order of its u.genre.
+U_ITEM_GENRES = (
+    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical"
+    "|Mystery|Romance|Sci-Fi|Thriller|War|Western"
+).split("|")
+# Articles that MovieLens moves behind the title ("Matrix, The"), in the languages of its catalogue.
+ARTICLES = "The|A|An|Le|La|Les|El|Los|Las|Il|Lo|Gli|I|Der|Die|Das|Den|Det|De|Het|Een|Ein|Eine|Os|As|Un|Une|Una|Uno"
+LAST_SECOND = 4_102_444_800  # 2100-01-01: a later timestamp is in milliseconds, or wrong
+PLACE = ["file", "block", "position", "row"]
+
+
+class Layout(NamedTuple):
+    """How one form of MovieLens lays out a table: file name, separator, quoting, and columns (None: see header)."""
+
+    file: str
+    separator: str
+    quote: str
+    columns: list[str] | None
+
+
+class Rows(NamedTuple):
+    """A table as it was read.
+
+    frame: the fields as strings, 'malformed' (true where the number of fields is wrong), and their place:
+    file, block and position (see _numbered), row (the text of the row).
+    blocks: number of lines and first position of every block of the file; None for Parquet.
+    """
+
+    frame: DataFrame
+    blocks: DataFrame | None
+
+
+RATINGS = ["user_id", "movie_id", "rating", "timestamp"]
+MOVIES = ["movie_id", "title", "genres"]
+LINKS = ["movie_id", "imdb_id", "tmdb_id"]
+LAYOUTS = {
+    "ratings": [
+        Layout("ratings.csv", ",", '"', None),
+        Layout("ratings.dat", "::", "", RATINGS),
+        Layout("u.data", "\t", "", RATINGS),
+    ],
+    "movies": [
+        Layout("movies.csv", ",", '"', None),
+        Layout("movies.dat", "::", "", MOVIES),
+        Layout("u.item", "|", "", ["movie_id", "title", "released", "video", "imdb_url", *U_ITEM_GENRES]),
+    ],
+    "links": [Layout("links.csv", ",", '"', None)],
+}
+REQUIRED = {"ratings": ["user_id", "movie_id", "rating"], "movies": ["movie_id", "title"], "links": LINKS[:1]}
+
+
+def read_ratings(spark: SparkSession, folder: str) -> Rows:
+    """Return the folder's ratings: user_id, movie_id, rating, timestamp (seconds since 1970), all strings.
+
+    Raises PipelineError when the file is missing, empty or lacks a column.
+    """
+    return _read_table(spark, folder, "ratings", RATINGS)
+
+
+def read_movies(spark: SparkSession, folder: str) -> Rows:
+    """Return the folder's movies: movie_id, title, genres ('A|B'), all strings. Errors as read_ratings."""
+    return _read_table(spark, folder, "movies", MOVIES)
+
+
+def read_links(spark: SparkSession, folder: str) -> Rows | None:
+    """Return the folder's links: movie_id, imdb_id, tmdb_id, all strings; None when it has none."""
+    return _read_table(spark, folder, "links", LINKS, required=False)
+
+
+def checked_movies(movies: Rows) -> DataFrame:
+    """Check and clean the catalogue; a row per row read.
+
+    movie_id int, title string, year smallint, genres array<string>, raw_title string, reason string (null:
+    accepted), then the row's place. Titles: the year leaves, the article comes to the front; without a title
+    'Movie <id>'. Refused: too few or too many fields, an id that is no 32-bit integer, a repeated id.
+    """
+    genres = F.filter(
+        F.transform(F.split(F.coalesce("genres", F.lit("")), r"\|"), lambda genre: F.trim(genre)),
+        lambda genre: (genre != "") & (genre != "(no genres listed)"),
+    )
+    raw_title = F.coalesce(F.nullif(F.trim("title"), F.lit("")), F.concat(F.lit("Movie "), F.trim("movie_id")))
+    parsed = movies.frame.select(
+        F.expr("try_cast(movie_id as int)").alias("movie_id"),
+        display_title(raw_title).alias("title"),
+        release_year(raw_title).alias("year"),
+        F.array_distinct(genres).alias("genres"),
+        raw_title.alias("raw_title"),
+        "malformed",
+        *PLACE,
+    )
+    first = F.row_number().over(Window.partitionBy("movie_id").orderBy("malformed", "file", "position")) == 1
+    reason = (
+        F.when(F.col("malformed"), "wrong number of fields")
+        .when(F.col("movie_id").isNull(), "movie id is not a 32-bit integer")
+        .when(~first, "movie id stands here a second time")
+    )
+    return parsed.select("movie_id", "title", "year", "genres", "raw_title", reason.alias("reason"), *PLACE)
+
+
+def checked_ratings(ratings: Rows, known: DataFrame, *, min_rating: float, max_rating: float) -> DataFrame:
+    """Check the ratings against the catalogue's ids (known: movie_id); a row per row read.
+
+    user_id int, movie_id int, rating float (stars), rated_at timestamp (UTC; null when not given), reason
+    string (null: accepted), then the row's place. Refused: wrong number of fields, ids that are no 32-bit
+    integers, ratings outside [min_rating, max_rating] or no numbers, timestamps outside 1970 to 2100,
+    movies that are not in the catalogue, and all but the latest rating of a movie by a user (the same
+    second: the later row wins).
+    """
+    seconds = F.expr("try_cast(timestamp as bigint)")
+    parsed = ratings.frame.select(
+        F.expr("try_cast(user_id as int)").alias("user_id"),
+        F.expr("try_cast(movie_id as int)").alias("movie_id"),
+        F.expr("try_cast(rating as float)").alias("rating"),
+        F.when(seconds.between(0, LAST_SECOND), F.timestamp_seconds(seconds)).alias("rated_at"),
+        (F.trim("timestamp") != "").alias("dated"),
+        "malformed",
+        *PLACE,
+    )
+    parsed = parsed.join(F.broadcast(known.select("movie_id", F.lit(True).alias("known"))), "movie_id", how="left")
+    in_range = F.col("rating").between(min_rating, max_rating)
+    reason = (
+        F.when(F.col("malformed"), "wrong number of fields")
+        .when(F.col("user_id").isNull(), "user id is not a 32-bit integer")
+        .when(F.col("movie_id").isNull(), "movie id is not a 32-bit integer")
+        .when(F.col("rating").isNull(), "rating is not a number")
+        .when(~in_range, f"rating is outside {min_rating:g} to {max_rating:g}")
+        .when(F.col("dated") & F.col("rated_at").isNull(), "timestamp is not in seconds between 1970 and 2100")
+        .when(F.col("known").isNull(), "movie is not in the catalogue")
+    )
+    columns = ["user_id", "movie_id", "rating", "rated_at", "reason", *PLACE]
+    parsed = parsed.withColumn("reason", reason)
+    # The text is kept for refused rows only: what is persisted stays small.
+    sound = parsed.where("reason is null").withColumn("row", F.lit(None).cast("string"))
+    latest_first = Window.partitionBy("user_id", "movie_id").orderBy(
+        F.desc_nulls_last("rated_at"), F.desc("file"), F.desc("position")
+    )
+    repeated = F.row_number().over(latest_first) > 1
+    sound = sound.withColumn("reason", F.when(repeated, "a later rating by the same user exists"))
+    return sound.select(columns).unionByName(parsed.where("reason is not null").select(columns))
+
+
+def require_sound(checked: DataFrame, max_rejected_share: float, folder: str) -> dict[str, int]:
+    """Return the number of ratings 'accepted' and of those refused by reason; one pass over checked_ratings.
+
+    Raises PipelineError when none is accepted, or when more than the given share was refused.
+    """
+    counts = {row.reason: row.n_rows for row in checked.groupBy("reason").agg(F.count("*").alias("n_rows")).collect()}
+    accepted = counts.pop(None, 0)
+    refused = sum(counts.values())
+    worst = "; ".join(f"{n:,} x {reason}" for reason, n in sorted(counts.items(), key=lambda item: -item[1])[:3])
+    if refused > max_rejected_share * (accepted + refused):
+        raise PipelineError(
+            f"{folder}: {refused:,} of {accepted + refused:,} ratings are unfit, more than data.max_rejected_share="
+            f"{max_rejected_share:g} allows ({worst}); mend the file, or allow more with --set data.max_rejected_share=SHARE"
+        )
+    if not accepted:
+        raise PipelineError(f"{folder}: there is no rating below the header; give --set data.dir=DIR")
+    return {"accepted": accepted, **counts}
+
+
+def accepted_ratings(checked: DataFrame) -> DataFrame:
+    """Return the accepted ones of checked_ratings: user_id, movie_id, rating, rated_at."""
+    return checked.where("reason is null").select("user_id", "movie_id", "rating", "rated_at")
+
+
+def movies_table(checked: DataFrame, links: Rows | None, ratings: DataFrame) -> DataFrame:
+    """Return the movies table: one row per accepted movie of the catalogue, rated or not."""
+    support = ratings.groupBy("movie_id").agg(
+        F.count("*").cast("int").alias("n_ratings"), F.avg("rating").cast("float").alias("mean_rating")
+    )
+    movies = checked.where("reason is null").join(support, "movie_id", how="left")
+    movies = movies.withColumn("n_ratings", F.coalesce("n_ratings", F.lit(0)))
+    if links is None:
+        movies = movies.withColumns({"imdb_id": F.lit(None).cast("string"), "tmdb_id": F.lit(None).cast("int")})
+    else:
+        digits = F.regexp_extract("imdb_id", r"^(?:tt)?(\d+)$", 1)
+        ids = links.frame.select(
+            F.expr("try_cast(movie_id as int)").alias("movie_id"),
+            F.when(digits != "", F.concat(F.lit("tt"), F.lpad(digits, F.greatest(F.length(digits), F.lit(7)), F.lit("0"))))
+            .alias("imdb_id"),
+            F.expr("try_cast(tmdb_id as int)").alias("tmdb_id"),
+        ).dropDuplicates(["movie_id"])
+        movies = movies.join(ids, "movie_id", how="left")
+    return movies.select(schemas.names("movies"))
+
+
+def rejected_table(*sources: tuple[DataFrame, Rows]) -> DataFrame:
+    """Return the rejected table from (checked table, the rows it was made from) pairs, with line numbers."""
+    parts = [_numbered(checked.where("reason is not null"), rows.blocks) for checked, rows in sources]
+    rejected = parts[0]
+    for part in parts[1:]:
+        rejected = rejected.unionByName(part)
+    return rejected
+
+
+def release_year(title: Column) -> Column:
+    """Return the year, smallint, that closes the title: '(1995)', '(2006–2007)', '(2009- )'; null without one."""
+    year = F.regexp_extract(title, r"\(((?:18|19|20)\d{2})\s*(?:[-–—]\s*(?:\d{4})?\s*)?\)\s*$", 1)
+    return F.nullif(year, F.lit("")).cast("smallint")
+
+
+def display_title(title: Column) -> Column:
+    """Return the title to show: 'Matrix, The (1999)' becomes 'The Matrix'; so do titles in parentheses."""
+    shown = F.regexp_replace(title, r"\s*\((?:18|19|20)\d{2}\s*(?:[-–—]\s*(?:\d{4})?\s*)?\)\s*$", "")
+    shown = F.when(F.trim(shown) == "", title).otherwise(shown)
+    start, end = r"(^|\((?:a\.k\.a\. |aka )?)", r"(?=\s*(?:\(|\)|$))"
+    shown = F.regexp_replace(shown, rf"{start}([^()]*?), ({ARTICLES}){end}", "$1$3 $2")
+    shown = F.regexp_replace(shown, rf"{start}([^()]*?), (L['’]){end}", "$1$3$2")
+    return F.trim(shown)
+
+
+def _read_table(
+    spark: SparkSession, folder: str, table: str, columns: list[str], required: bool = True
+) -> Rows | None:
+    for layout in LAYOUTS[table]:
+        path = f"{folder.rstrip('/')}/{layout.file}"
+        first = _first_line(spark, path)
+        if first is not None:
+            return _read_text(spark, path, layout, table, columns, first)
+    for name in (f"{table}.parquet", table):
+        rows = _read_parquet(spark, f"{folder.rstrip('/')}/{name}", table, columns)
+        if rows is not None:
+            return rows
+    if not required:
+        return None
+    files = ", ".join([*(layout.file for layout in LAYOUTS[table]), f"{table}.parquet"])
+    raise PipelineError(
+        f"{folder}: no {table} here (looked for {files}); "
+        "get a data set with ./spark-submit.sh jobs/download_movielens.py latest-small, or give --set data.dir=DIR"
+    )
+
+
+def _first_line(spark: SparkSession, path: str) -> str | None:
+    """Return the file's first line, '' when it is empty, None when there is no such file."""
+    try:
+        first = spark.read.text(path).head()
+    except AnalysisException as error:
+        if "PATH_NOT_FOUND" in str(error):
+            return None
+        raise
+    return first.value if first else ""
+
+
+def _read_text(spark: SparkSession, path: str, layout: Layout, table: str, columns: list[str], first: str) -> Rows:
+    if not first.strip():
+        raise PipelineError(f"{path}: the file is empty, or begins with an empty line")
+    fields = layout.columns or [_snake_case(name) for name in first.split(layout.separator)]
+    _require(fields, table, path)
+    lines = spark.read.text(path).select(
+        F.col("_metadata.file_path").alias("file"),
+        F.col("_metadata.file_block_start").alias("block"),
+        F.monotonically_increasing_id().alias("position"),
+        # The older sets are Latin-1; a line that is no UTF-8 is taken for that.
+        F.expr("if(is_valid_utf8(value), value, decode(cast(value as binary), 'ISO-8859-1'))").alias("row"),
+    )
+    schema = ", ".join(f"`{name}` string" for name in [*fields, "malformed"])
+    options = {
+        "sep": layout.separator, "quote": layout.quote, "escape": '"', "mode": "PERMISSIVE",
+        "columnNameOfCorruptRecord": "malformed",
+    }  # fmt: skip
+    data = lines.where(F.trim("row") != "")
+    if layout.columns is None:
+        data = data.where(F.col("row") != first)
+    parsed = data.select(F.from_csv("row", schema, options).alias("field"), *PLACE).select("field.*", *PLACE)
+    if "Film-Noir" in fields:
+        flags = [F.when(F.col(f"`{name}`") == "1", name) for name in U_ITEM_GENRES[1:]]
+        parsed = parsed.withColumn("genres", F.concat_ws("|", *flags))
+    blocks = lines.groupBy("file", "block").agg(F.count("*").alias("n_lines"), F.min("position").alias("first"))
+    return Rows(_with_columns(parsed, columns, F.col("malformed").isNotNull()), blocks)
+
+
+def _read_parquet(spark: SparkSession, path: str, table: str, columns: list[str]) -> Rows | None:
+    try:
+        read = spark.read.parquet(path)
+    except AnalysisException as error:
+        if "PATH_NOT_FOUND" in str(error):
+            return None
+        raise PipelineError(f"{path}: this is not a Parquet table that Spark can read") from error
+    fields = {_snake_case(name): name for name in read.columns}
+    _require(list(fields), table, path)
+    types = dict(read.dtypes)
+    strings = []
+    for field, name in fields.items():
+        value = F.col(f"`{name}`")
+        if types[name].startswith("timestamp"):
+            value = F.unix_timestamp(value)
+        elif types[name].startswith("array"):
+            value = F.array_join(value, "|")
+        strings.append(value.cast("string").alias(field))
+    rows = read.select(
+        *strings,
+        F.col("_metadata.file_path").alias("file"),
+        F.lit(0).cast("bigint").alias("block"),
+        F.col("_metadata.row_index").alias("position"),
+        F.to_json(F.struct(*[F.col(f"`{name}`") for name in read.columns])).alias("row"),
+    )
+    return Rows(_with_columns(rows, columns, F.lit(False)), None)
+
+
+def _with_columns(rows: DataFrame, columns: list[str], malformed: Column) -> DataFrame:
+    missing = {name: F.lit(None).cast("string") for name in columns if name not in rows.columns}
+    return rows.withColumns({**missing, "malformed": malformed}).select(*columns, "malformed", *PLACE)
+
+
+def _require(fields: list[str], table: str, path: str) -> None:
+    missing = [name for name in REQUIRED[table] if name not in fields]
+    if missing:
+        raise PipelineError(f"{path}: the header has no {' and no '.join(missing)} column; it has {', '.join(fields)}")
+
+
+def _snake_case(name: str) -> str:
+    """Return userId, user_id or "userId" as user_id; rated_at, as this project's own tables say, as timestamp."""
+    name = "".join(f"_{c.lower()}" if c.isupper() else c for c in name.strip().strip('"')).lstrip("_")
+    return "timestamp" if name == "rated_at" else name
+
+
+def _numbered(rejected: DataFrame, blocks: DataFrame | None) -> DataFrame:
+    """Return rejected rows with their line in the file, counted from 1.
+
+    Spark reads a text file in blocks and hands out positions that rise within a block; the lines of the
+    blocks before it tell where a block begins. Rows of Parquet files know their position in the file.
+    """
+    if blocks is None:
+        line = F.col("position") + 1
+    else:
+        before = Window.partitionBy("file").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
+        starts = blocks.withColumn("before", F.coalesce(F.sum("n_lines").over(before), F.lit(0)))
+        rejected = rejected.join(F.broadcast(starts), ["file", "block"], how="left")
+        line = F.col("position") - F.col("first") + F.col("before") + 1
+    row = F.coalesce("row", F.to_json(F.struct([c for c in ("user_id", "movie_id", "rating", "rated_at") if c in rejected.columns])))
+    return rejected.select("file", line.alias("line"), "reason", row.alias("row"))

@@ -1,0 +1,245 @@
+"""What every Spark job shares: its arguments, a session, progress on the console, tables to save, errors in one line."""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow.fs
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pipeline import config as configuration
+from pipeline import release, schemas
+from pipeline.__main__ import named, recommendations_table
+from pipeline.config import PipelineError
+from pipeline.ingest import Rows
+from pipeline.recommend import Recommender
+
+# What the tables depend on; what only makes a run faster stands in conf/spark-*.conf.
+SESSION = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.compression.codec": "zstd",
+}
+ROW_GROUP_BYTES = 512 * 1024  # small, so that looking up five movies reads little
+HEARTBEAT = 15  # seconds between signs of life where there is no terminal to draw on
+
+
+class Run:
+    """One run of a job: its configuration, Spark session, console, and the build it writes into."""
+
+    def __init__(self, config: SimpleNamespace, spark: SparkSession, console: Console) -> None:
+        self.config, self.spark, self.console = config, spark, console
+        self.warehouse = Path(config.warehouse.dir.removeprefix("file://"))
+        self.cores = spark.sparkContext.defaultParallelism
+        self.build: release.Build | None = None
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[SimpleNamespace]:
+        """Show a stage's progress while it runs, then one line: name, what it says in .note, seconds."""
+        stage = SimpleNamespace(note="")
+        begin = time.monotonic()
+        with _progress(name, self.spark, self.console):
+            yield stage
+        seconds = time.monotonic() - begin
+        self.build.record("timings", {name: round(seconds, 2)})
+        self.say(f"{name:<11} {stage.note:<72} {seconds:6.1f} s")
+
+    def start_build(self) -> None:
+        """Begin an empty release and note what it will be made from."""
+        self.build = release.Build.start(self.warehouse)
+        self._record_settings()
+
+    def continue_build(self) -> None:
+        """Go on with what train_als.py left, or with the live release's factors."""
+        self.build = release.Build.from_trained(self.warehouse)
+        self._record_settings()
+
+    def _record_settings(self) -> None:
+        self.build.record("config", configuration.as_dict(self.config))
+        java = self.spark._jvm.System.getProperty("java.version")
+        self.build.record("versions", {"java": java})
+
+    def save(self, table: str, frame: DataFrame, *, files: int | None = None) -> DataFrame:
+        """Write a table of the release as Parquet and return it as read back.
+
+        files: gather the rows in so many files, each sorted by the table's first column; None: as they come.
+        """
+        if files is not None:
+            frame = frame.repartition(files).sortWithinPartitions(frame.columns[0])
+        expected = [(column.name, column.type) for column in schemas.TABLES[table]]
+        if frame.dtypes != expected:
+            raise TypeError(f"table {table} would be written with columns {frame.dtypes}, not {expected}")
+        path = str(self.build.path / table)
+        frame.write.mode("overwrite").option("parquet.block.size", ROW_GROUP_BYTES).parquet(path)
+        return self.read(table)
+
+    def read(self, table: str) -> DataFrame:
+        """Return a table that the build holds already."""
+        return self.spark.read.schema(schemas.spark_schema(table)).parquet(str(self.build.path / table))
+
+    def record_inputs(self, read: list[Rows | None], tally: dict[str, int]) -> None:
+        """Note in the manifest which files were read, and how many ratings were accepted and rejected."""
+        files = {file for rows in read if rows for file in rows.frame.inputFiles()}
+        self.build.record("inputs", input_files(sorted(files)))
+        self.build.record("ratings", tally)
+
+    def publish(self) -> Path:
+        """Check the build and make it the live release; return its folder."""
+        config = self.config
+        with self.stage("publish") as stage:
+            rank = len(self.read("item_factors").head().factors)
+            gates = {"k": config.neighbours.k, "als_rank": rank, "min_support": config.neighbours.min_support}
+            folder = self.build.publish(**gates)
+            stage.note = f"release {folder.name} is live in {self.warehouse}"
+        return folder
+
+    def show_example(self, folder: Path) -> None:
+        """Print ten recommendations from a release for the configured favourites, and how to go on."""
+        recommender = Recommender(folder)
+        movies = []
+        with contextlib.suppress(PipelineError):
+            movies = [recommender.resolve(title) for title in self.config.example.favourites]
+        if not movies:
+            # Another catalogue than the one the example was written for: its two best-known titles.
+            movies = [recommender.resolve(f"id:{row.movie_id}") for row in recommender.recommend([], k=2)]
+        favourites = [named(movie) for movie in movies]
+        rows = recommender.recommend([movie.movie_id for movie in movies])
+        self.console.print("", recommendations_table(favourites, rows), "")
+        python = os.environ.get("PIPELINE_PYTHON", "python")
+        where = "" if self.warehouse == configuration.ROOT / "warehouse" else f" --set warehouse.dir={self.warehouse}"
+        page = f"{python} -m streamlit run app/streamlit_app.py{where and ' --' + where}"
+        self.say(f"ask for more: {python} -m pipeline recommend{where} \"Heat\" \"Alien\"\nopen the page: {page}")
+
+    def say(self, text: str) -> None:
+        """Print a line for the operator, as it stands."""
+        self.console.print(text, highlight=False, markup=False)
+
+
+def start(main: Callable[[Run], None], description: str) -> None:
+    """Run a job's main() and exit: 0 done, 1 a mistake that one line explains, 2 wrong options, 130 stopped."""
+    parser = argparse.ArgumentParser(description=description)
+    configuration.add_arguments(parser)
+    options = parser.parse_args()
+    terminal = os.environ.get("PIPELINE_TERMINAL") == "yes"
+    console = Console(force_terminal=terminal, soft_wrap=not terminal)
+    try:
+        config = configuration.load(options.conf, options.settings)
+        if "://" in config.warehouse.dir.removeprefix("file://"):
+            raise PipelineError(
+                f"{config.warehouse.dir}: the warehouse must be a folder that the driver and every executor mount; "
+                "give --set warehouse.dir=DIR"
+            )
+        with release.writer_lock(Path(config.warehouse.dir.removeprefix("file://"))):
+            with _progress("start", None, console):
+                spark = _session(Path(sys.argv[0]).stem)
+            main(Run(config, spark, console))
+            spark.stop()
+    except KeyboardInterrupt:
+        _exit(130, "stopped; what was published before is untouched")
+    except Exception as error:
+        if options.verbose:
+            traceback.print_exc()
+        elif log := os.environ.get("PIPELINE_LOG"):
+            with open(log, "a", encoding="utf-8") as file:
+                traceback.print_exc(file=file)
+        _exit(1, f"error: {_one_line(error)}")
+
+
+def input_files(paths: list[str]) -> list[dict]:
+    """Return path, bytes and sha256 of input files, given as URIs or paths; sha256 is null where no driver-side
+    file system can read them."""
+    entries = []
+    for path in paths:
+        entry = {"path": path.removeprefix("file://"), "bytes": None, "sha256": None}
+        try:
+            filesystem, inner = pyarrow.fs.FileSystem.from_uri(path)
+            digest = hashlib.sha256()
+            with filesystem.open_input_stream(inner) as stream:
+                entry["bytes"] = filesystem.get_file_info(inner).size
+                while chunk := stream.read(1 << 22):
+                    digest.update(chunk)
+            entry["sha256"] = digest.hexdigest()
+        except (OSError, ValueError, ImportError, NotImplementedError):
+            pass
+        entries.append(entry)
+    return entries
+
+
+def _session(name: str) -> SparkSession:
+    builder = SparkSession.builder.appName(name)
+    for key, value in SESSION.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+@contextlib.contextmanager
+def _progress(name: str, spark: SparkSession | None, console: Console) -> Iterator[None]:
+    """Show that a stage is alive: a bar of finished tasks on a terminal, else a line every HEARTBEAT seconds."""
+    done = threading.Event()
+
+    def watch(progress: Progress | None) -> None:
+        begin = spoken = time.monotonic()
+        task = progress.add_task(name, total=None) if progress else None
+        while not done.wait(0.2):
+            finished, total = _tasks(spark)
+            if progress:
+                progress.update(task, completed=finished, total=total or None)
+            elif time.monotonic() - spoken >= HEARTBEAT:
+                spoken = time.monotonic()
+                tasks = f", {finished} of {total} tasks" if total else ""
+                console.print(f"{name:<11} running for {spoken - begin:.0f} s{tasks}", highlight=False)
+
+    columns = (SpinnerColumn(), TextColumn("{task.description:<9}"), BarColumn(40), TimeElapsedColumn())
+    bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
+    with bar or contextlib.nullcontext():
+        watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+
+def _tasks(spark: SparkSession | None) -> tuple[int, int]:
+    """Return finished and known tasks of the Spark jobs that run now."""
+    finished = total = 0
+    # The tracker only informs: whatever becomes of it must not touch the run.
+    with contextlib.suppress(Exception):
+        tracker = spark.sparkContext.statusTracker()
+        for job in tracker.getActiveJobsIds():
+            for stage in tracker.getJobInfo(job).stageIds:
+                if info := tracker.getStageInfo(stage):
+                    finished, total = finished + info.numCompletedTasks, total + info.numTasks
+    return finished, total
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, PipelineError):
+        return str(error)
+    log = os.environ.get("PIPELINE_LOG", "Spark's log")
+    if isinstance(error, PySparkException):
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # What a worker's Python raised is the last line of the stack trace that Spark passes on.
+        cause = [line for line in lines if line.startswith(("ValueError:", "MemoryError"))]
+        text = cause[-1].removeprefix("ValueError: ") if cause else lines[0]
+    else:
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+    return f"{text[:500]} (details: {log}, or run again with --verbose)"
+
+
+def _exit(code: int, line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+    # Not sys.exit: after Ctrl-C the JVM may be gone already, and py4j's exit handlers would complain about it.
+    os._exit(code)

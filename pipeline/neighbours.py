@@ -1,0 +1,173 @@
+"""Exact top-K neighbour lists: every movie's vector against every candidate's, in blocks, without a cross product of rows."""
+
+from collections.abc import Iterator
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline import schemas
+
+SLACK = 16  # more neighbours than asked for, so that the k-th is nearly always told from the next without a second look
+
+NEIGHBOURS = pa.schema(
+    [("movie_id", pa.int32()), ("neighbour_id", pa.int32()), ("rank", pa.int16()), ("similarity", pa.float32())]
+)
+
+
+def neighbours_table(
+    vectors: DataFrame, candidates: DataFrame, *, k: int, query_blocks: int, item_blocks: int
+) -> DataFrame:
+    """Return the neighbours table: the k candidates with the largest inner product, for every movie of vectors.
+
+    vectors: movie_id, vector array<float>; candidates: movie_id of the movies that may be recommended.
+    One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
+    own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
+
+    The movies are cut into query_blocks tasks. A task sees one block of candidates after the other and keeps
+    the best k so far: with q queries and c candidates per block and vectors of rank floats it holds about
+    4 * rank * (q + 2c) + 24 * q * (k + SLACK) bytes, however many movies there are. The candidates' vectors,
+    4 * n * rank bytes, are broadcast once to every executor. The lists depend on the vectors alone, not on
+    how they were cut.
+    """
+    recommendable = vectors.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
+    queries = _packed(vectors, query_blocks, "query").repartitionById(query_blocks, "query_block")
+    items = _packed(recommendable, item_blocks, "item")
+
+    def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        faiss.omp_set_num_threads(1)  # Spark runs a task on every core already
+        best: dict[int, TopK] = {}
+        for batch in batches:
+            for row in range(batch.num_rows):
+                block = batch.column("query_block")[row].as_py()
+                if block not in best:
+                    best[block] = TopK(*_unpacked(batch, "query", row), k)
+                best[block].add(*_unpacked(batch, "item", row))
+        for block in sorted(best):
+            yield best[block].as_batch()
+
+    return queries.crossJoin(F.broadcast(items)).mapInArrow(search, schemas.spark_schema("neighbours"))
+
+
+class TopK:
+    """The best k items seen so far for each of a block of queries.
+
+    similarity is the float32 inner product as faiss computes it for a single pair: the same two vectors give
+    the same bits in whatever block they meet, so that ties are ties and lists do not depend on the blocks.
+    """
+
+    def __init__(self, ids: np.ndarray, vectors: np.ndarray, k: int) -> None:
+        """ids: int32 [q]; vectors: float32 [q, rank], finite, else ValueError."""
+        _require_finite(vectors)
+        self.ids, self.vectors, self.k = ids, vectors, k
+        self.best_ids = np.empty((len(ids), 0), np.int32)
+        self.best = np.empty((len(ids), 0), np.float32)
+
+    def add(self, item_ids: np.ndarray, items: np.ndarray) -> None:
+        """Take a block of items into account. item_ids: int32 [c], rising; items: float32 [c, rank]."""
+        _require_finite(items)
+        ids, similarities = top_k(self.ids, self.vectors, item_ids, items, self.k)
+        if self.best.size:
+            ids = np.hstack([self.best_ids, ids])
+            similarities = np.hstack([self.best, similarities])
+            ids, similarities = _sorted_rows(ids, similarities)
+        self.best_ids, self.best = ids[:, : self.k], similarities[:, : self.k]
+
+    def as_batch(self) -> pa.RecordBatch:
+        """Return the lists as rows of the neighbours table, sorted by movie_id, rank."""
+        real = np.isfinite(self.best)
+        rank = np.broadcast_to(np.arange(1, self.best.shape[1] + 1, dtype=np.int16), self.best.shape)
+        movie = np.broadcast_to(self.ids[:, None], self.best.shape)
+        columns = [movie[real], self.best_ids[real], rank[real], self.best[real]]
+        return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=NEIGHBOURS)
+
+
+def top_k(
+    query_ids: np.ndarray, queries: np.ndarray, item_ids: np.ndarray, items: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids int32 and similarities float32, both [q, at most k], best first, ties by id, never oneself.
+
+    query_ids [q], queries [q, rank]; item_ids [c] rising, items [c, rank]; all float32 and finite. Where a
+    list is shorter than its row, it is filled up with similarity -inf.
+
+    faiss finds the k + SLACK best by matrix product, whose rounding depends on the shape of the matrices;
+    they are scored again pair by pair. Only where rounding could hide one of the best k behind the last one
+    found, the row is searched exhaustively.
+    """
+    found = min(k + 1 + SLACK, len(items))
+    rough, positions = faiss.knn(queries, items, found, metric=faiss.METRIC_INNER_PRODUCT)
+    similarities = _pair_similarities(queries, items, positions)
+    ids = item_ids[positions]
+    ids, similarities = _without_self(query_ids, ids, similarities)
+    ids, similarities = _sorted_rows(ids, similarities)
+    if found < len(items):
+        longest = np.sqrt(np.einsum("ij,ij->i", items, items).max())
+        lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries))
+        rounding = 2.0**-23 * items.shape[1] * lengths * longest
+        for row in np.flatnonzero(similarities[:, k - 1] <= rough[:, -1] + rounding):
+            every = np.arange(len(items), dtype=np.int64)[None, :]
+            exact = _pair_similarities(queries[row : row + 1], items, every)[0]
+            exact[item_ids == query_ids[row]] = -np.inf
+            order = np.lexsort((item_ids, -exact))[:k]
+            ids[row, :k], similarities[row, :k] = item_ids[order], exact[order]
+    return ids[:, :k], similarities[:, :k]
+
+
+def _pair_similarities(queries: np.ndarray, items: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return the inner products, float32 [q, m], of each query with the items at its positions, int64 [q, m]."""
+    result = np.empty(positions.shape, np.float32)
+    pointers = [faiss.swig_ptr(array) for array in (result, queries, items, positions)]
+    faiss.fvec_inner_products_by_idx(*pointers, items.shape[1], *positions.shape)
+    return result
+
+
+def _without_self(query_ids: np.ndarray, ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take the query itself out of its row: what follows moves up, and the row ends with similarity -inf."""
+    own = ids == query_ids[:, None]
+    width = ids.shape[1]
+    own_column = np.where(own.any(axis=1), own.argmax(axis=1), width)[:, None]
+    columns = np.arange(width)
+    shifted = np.minimum(columns + (columns >= own_column), width - 1)
+    ids = np.take_along_axis(ids, shifted, axis=1)
+    similarities = np.take_along_axis(similarities, shifted, axis=1)
+    similarities[own_column[:, 0] < width, -1] = -np.inf
+    return ids, similarities
+
+
+def _sorted_rows(ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows with the largest similarity first, ties by id; most rows come in order and stay untouched."""
+    left, right = similarities[:, :-1], similarities[:, 1:]
+    rows = np.flatnonzero(((left < right) | ((left == right) & (ids[:, :-1] > ids[:, 1:]))).any(axis=1))
+    order = np.lexsort((ids[rows], -similarities[rows]), axis=1)
+    ids[rows] = np.take_along_axis(ids[rows], order, axis=1)
+    similarities[rows] = np.take_along_axis(similarities[rows], order, axis=1)
+    return ids, similarities
+
+
+def _packed(vectors: DataFrame, blocks: int, name: str) -> DataFrame:
+    """Return one row per block of movies, cut evenly in order of movie_id: <name>_block, _ids and _vectors (binary)."""
+
+    def pack(movies: pa.Table) -> pa.Table:
+        movies = movies.sort_by("movie_id").combine_chunks()
+        ids = movies.column("movie_id").to_numpy().astype(np.int32)
+        vectors = movies.column("vector").combine_chunks().flatten().to_numpy().astype(np.float32)
+        columns = [movies.column("block")[:1], pa.array([ids.tobytes()]), pa.array([vectors.tobytes()])]
+        return pa.table(columns, names=[f"{name}_{part}" for part in ("block", "ids", "vectors")])
+
+    block = F.ntile(blocks).over(Window.orderBy("movie_id")) - 1
+    schema = f"{name}_block int, {name}_ids binary, {name}_vectors binary"
+    return vectors.select("movie_id", "vector", block.alias("block")).groupBy("block").applyInArrow(pack, schema)
+
+
+def _unpacked(batch: pa.RecordBatch, name: str, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a packed block's ids, int32 [n], and vectors, float32 [n, rank]; views of the batch, not copies."""
+    ids = np.frombuffer(batch.column(f"{name}_ids")[row].as_buffer(), np.int32)
+    vectors = np.frombuffer(batch.column(f"{name}_vectors")[row].as_buffer(), np.float32)
+    return ids, vectors.reshape(len(ids), -1)
+
+
+def _require_finite(vectors: np.ndarray) -> None:
+    if not np.isfinite(vectors).all():
+        raise ValueError("the vectors hold NaN or infinity; try a smaller als.alpha or a larger als.regParam")

@@ -1,0 +1,84 @@
+"""The tables of a release: their columns in order, with type and meaning. The warehouse's public contract."""
+
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """One column: its name, its type in Spark SQL's words, and what it holds."""
+
+    name: str
+    type: str
+    meaning: str
+
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "movies": (
+        Column("movie_id", "int", "key; one row per movie of the catalogue"),
+        Column("title", "string", "title to show: article in front, no year"),
+        Column("year", "smallint", "year of release, the first one of a range; null when the title has none"),
+        Column("genres", "array<string>", "genres; empty when none are listed"),
+        Column("imdb_id", "string", "IMDb's id, e.g. tt0114709; null when not linked"),
+        Column("tmdb_id", "int", "TMDB's id; null when not linked"),
+        Column("n_ratings", "int", "support: number of accepted ratings"),
+        Column("mean_rating", "float", "mean of the accepted ratings in stars; null without any"),
+        Column("raw_title", "string", "title as it stands in the input"),
+    ),
+    "item_factors": (
+        Column("movie_id", "int", "key; one row per movie that training saw"),
+        Column("factors", "array<float>", "raw ALS item factors, als.rank of them"),
+    ),
+    "neighbours": (
+        Column("movie_id", "int", "the movie whose list this is"),
+        Column("neighbour_id", "int", "a movie that goes with it; never itself"),
+        Column("rank", "smallint", "position in the list; 1 is best, no holes; ties in order of neighbour_id"),
+        Column("similarity", "float", "inner product of the two movies' vectors; cosine lies in [-1, 1]"),
+    ),
+    "popularity": (
+        Column("genre", "string", "genre, or '*' for the whole catalogue"),
+        Column("movie_id", "int", "a popular movie of that genre"),
+        Column("rank", "smallint", "position in the genre; 1 is best"),
+        Column("score", "float", "number of likes relative to the most liked movie of the catalogue, 0 to 1"),
+    ),
+    "metrics": (
+        Column("protocol", "string", "how the model was evaluated"),
+        Column("model", "string", "what was evaluated"),
+        Column("n_favourites", "int", "favourites given; null: a user's whole history"),
+        Column("metric", "string", "name of the measure"),
+        Column("k", "int", "length of the list that was measured"),
+        Column("value", "double", "mean over users"),
+        Column("ci_low", "double", "lower end of the 95 % interval"),
+        Column("ci_high", "double", "upper end of the 95 % interval"),
+    ),
+    "rejected": (
+        Column("file", "string", "input file the row came from"),
+        Column("line", "bigint", "line in that file, counted from 1; row number for Parquet"),
+        Column("reason", "string", "why the row was refused"),
+        Column("row", "string", "the row as it was read"),
+    ),
+}
+
+_DUCKDB_TYPES = {
+    "int": "INTEGER",
+    "bigint": "BIGINT",
+    "smallint": "SMALLINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "string": "VARCHAR",
+    "array<string>": "VARCHAR[]",
+    "array<float>": "FLOAT[]",
+}
+
+
+def names(table: str) -> list[str]:
+    """Return the table's column names in order."""
+    return [column.name for column in TABLES[table]]
+
+
+def spark_schema(table: str) -> str:
+    """Return the table's schema as the DDL text that Spark's readers and mapInArrow take."""
+    return ", ".join(f"{column.name} {column.type}" for column in TABLES[table])
+
+
+def duckdb_schema(table: str) -> list[tuple[str, str]]:
+    """Return (name, type) of the table's columns as DuckDB describes them."""
+    return [(column.name, _DUCKDB_TYPES[column.type]) for column in TABLES[table]]

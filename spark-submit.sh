@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# The front door: sets up what is missing, then submits a job to Spark.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+usage() {
+    cat <<'EOF'
+./spark-submit.sh                                      set up if needed, run the main job on the bundled data
+./spark-submit.sh JOB [--conf FILE] [--set SECTION.KEY=VALUE] [--verbose]
+./spark-submit.sh [SPARK-SUBMIT OPTIONS] [JOB ...]     e.g. --master spark://host:7077 jobs/run_pipeline.py
+
+Jobs
+  jobs/run_pipeline.py         all stages, then publish (the main job)
+  jobs/train_als.py            ratings to item factors
+  jobs/build_neighbours.py     item factors to neighbour lists, then publish
+  jobs/download_movielens.py   fetch a MovieLens data set: latest-small 100k 1m 10m 20m 25m 32m latest
+
+Job options (conf/pipeline.yaml explains every setting)
+  --conf FILE                  overlay, e.g. conf/mvp.yaml; may repeat
+  --set SECTION.KEY=VALUE      one setting, e.g. --set data.dir=DIR --set warehouse.dir=DIR --set als.rank=64; may repeat
+  --verbose                    show the stack trace of an error
+
+Environment
+  PYTHON          the Python (3.11 or newer) to make .venv with
+  JAVA_HOME       the Java (17 or newer) to use; without one a runtime from PyPI is used
+  SPARK_CORES     cores to use on one machine (default: all)
+  SPARK_MEMORY    driver memory on one machine, e.g. 8g (default: half of the machine's)
+
+Every run prints where Spark's log goes. Exit codes: 0 done, 1 a mistake explained in one line, 130 stopped.
+EOF
+}
+
+# Everything before the job is spark-submit's, everything behind it is the job's.
+spark_options=() job="" job_options=() master=""
+while [ $# -gt 0 ]; do
+    case $1 in
+        --help | -h) usage; exit 0 ;;
+        *.py) job=$1; shift; job_options+=("$@"); break ;;
+        --set) job_options+=("$1" "${2:?--set needs SECTION.KEY=VALUE}"); shift 2 ;;
+        --set=*) job_options+=("$1"); shift ;;
+        --conf)
+            case ${2:?--conf needs a value} in
+                *.yaml | *.yml) job_options+=("$1" "$2") ;;
+                *) spark_options+=("$1" "$2"); case $2 in spark.master=*) master=${2#*=} ;; esac ;;
+            esac
+            shift 2 ;;
+        --verbose | --supervise | --version) spark_options+=("$1"); shift ;;
+        --master) master=${2:?--master needs a URL}; spark_options+=("$1" "$2"); shift 2 ;;
+        --*) spark_options+=("$1" "${2:?$1 needs a value}"); shift 2 ;;
+        *) printf 'error: %s: not a job and not an option; ./spark-submit.sh --help lists them\n' "$1" >&2; exit 2 ;;
+    esac
+done
+job=${job:-$ROOT/jobs/run_pipeline.py}
+[ -f "$job" ] || job="$ROOT/$job"
+[ -f "$job" ] || { printf 'error: %s: no such job; ./spark-submit.sh --help lists them\n' "${job#"$ROOT"/}" >&2; exit 2; }
+
+# shellcheck source=setup.sh
+. "$ROOT/setup.sh"
+setup_python requirements.txt
+name=$(basename "$job" .py)
+if [ "$name" = download_movielens ]; then
+    exec "$PYTHON" "$job" ${job_options[@]+"${job_options[@]}"}
+fi
+setup_java
+
+cores=${SPARK_CORES:-$(getconf _NPROCESSORS_ONLN)}
+command -v nproc >/dev/null && cores=${SPARK_CORES:-$(nproc)}
+# Half of the memory, in MiB, for the JVM: the rest is for the Python workers and the system.
+memory() {
+    local total limit=""
+    if [ -r /proc/meminfo ]; then
+        total=$(awk '/^MemTotal:/ {print int($2 / 1024)}' /proc/meminfo)
+        [ -r /sys/fs/cgroup/memory.max ] && limit=$(awk '/^[0-9]+$/ {print int($1 / 1048576)}' /sys/fs/cgroup/memory.max)
+    else
+        total=$(($(sysctl -n hw.memsize) / 1048576))
+    fi
+    [ -n "$limit" ] && [ "$limit" -lt "$total" ] && total=$limit
+    echo "$((total / 2 > 1024 ? total / 2 : 1024))m"
+}
+
+case $master in
+    "" | local | local\[*)
+        export SPARK_LOCAL_IP=127.0.0.1
+        sized=(--properties-file "$ROOT/conf/spark-local.conf" --driver-memory "${SPARK_MEMORY:-$(memory)}"
+            --conf "spark.sql.shuffle.partitions=$cores")
+        [ -n "$master" ] || sized+=(--master "local[$cores]") ;;
+    *) sized=(--properties-file "$ROOT/conf/spark-cluster.conf") ;;
+esac
+
+mkdir -p "$ROOT/logs"
+export PIPELINE_ROOT="$ROOT" PIPELINE_LOG
+PIPELINE_LOG="$ROOT/logs/$(date -u +%Y%m%dT%H%M%SZ)-$name-$$.log"
+export LOG4J_CONFIGURATION_FILE="${LOG4J_CONFIGURATION_FILE:-$ROOT/conf/log4j2.properties}"
+export PYSPARK_PYTHON="${PYSPARK_PYTHON:-$PYTHON}" PYSPARK_DRIVER_PYTHON="$PYTHON"
+export PIPELINE_PYTHON=.venv/bin/python
+# spark-submit passes the job's output on through a pipe: the job cannot see the terminal itself.
+if [ -t 1 ]; then
+    export PIPELINE_TERMINAL=yes COLUMNS
+    COLUMNS=$(tput cols 2>/dev/null || echo 100)
+fi
+# What the workers and a driver on the cluster import.
+archive="$ROOT/.venv/pipeline.zip"
+"$PYTHON" - "$ROOT" "$archive" <<'EOF'
+import os, pathlib, sys, zipfile
+root, archive = map(pathlib.Path, sys.argv[1:])
+new = archive.with_suffix(f".{os.getpid()}")
+with zipfile.ZipFile(new, "w") as target:
+    for pattern in ("pipeline/**/*.py", "pipeline/sql/**/*.sql", "jobs/*.py", "conf/*.yaml"):
+        for path in sorted(root.glob(pattern)):
+            target.write(path, path.relative_to(root))
+os.replace(new, archive)
+EOF
+
+say "Spark's log: ${PIPELINE_LOG#"$PWD"/}"
+# Java warns on every start that Spark's launcher uses an incubating module, netlib that there is no native BLAS.
+exec "$ROOT/.venv/bin/spark-submit" "${sized[@]}" ${spark_options[@]+"${spark_options[@]}"} --py-files "$archive" \
+    "$job" ${job_options[@]+"${job_options[@]}"} 2> >(grep --line-buffered -vE '^WARNING: Using incubator modules: jdk.incubator.vector|^netlib-(blas|lapack): ' >&2)
