@@ -1,4 +1,4 @@
-"""Item factors to top-K lists, then publish: goes on with what train_als.py left, or with the live release's factors."""
+"""Item factors to top-K lists, then publish: goes on from train_als.py, or from the live release's factors."""
 
 from pyspark.sql import DataFrame
 
@@ -29,7 +29,7 @@ def build_neighbours(run: Run, movies: DataFrame, item_factors: DataFrame) -> Da
             item_blocks=-(-n_movies // knobs.item_block),
         )
         neighbours = run.save("neighbours", neighbours)
-        stage.note = f"{neighbours.count():,} neighbours, {knobs.similarity}, up to {knobs.k} for each of {n_movies:,} movies"
+        stage.note = f"{neighbours.count():,} neighbours ({knobs.similarity}) for {n_movies:,} movies"
     return neighbours
 
 

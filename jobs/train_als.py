@@ -2,7 +2,7 @@
 
 from pyspark.sql import DataFrame
 
-from pipeline import ingest
+from pipeline import ingest, reader
 from pipeline.factors import item_factors_table, likes_table, train_als
 from pipeline.job import Run, start
 from pipeline.popularity import popularity_table
@@ -21,9 +21,9 @@ def train(run: Run) -> tuple[DataFrame, DataFrame]:
     config, spark = run.config, run.spark
 
     with run.stage("ingest") as stage:
-        read_ratings = ingest.read_ratings(spark, config.data.dir)
-        read_movies = ingest.read_movies(spark, config.data.dir)
-        read_links = ingest.read_links(spark, config.data.dir)
+        read_ratings = reader.read_ratings(spark, config.data.dir)
+        read_movies = reader.read_movies(spark, config.data.dir)
+        read_links = reader.read_links(spark, config.data.dir)
         checked_movies = ingest.checked_movies(read_movies).persist()
         known = checked_movies.where("reason is null")
         stars = {"min_rating": config.data.min_rating, "max_rating": config.data.max_rating}
@@ -42,7 +42,10 @@ def train(run: Run) -> tuple[DataFrame, DataFrame]:
         model = train_als(training, blocks=run.cores, **vars(config.als))
         model.write().overwrite().save(str(run.build.path / "model" / "als"))
         item_factors = run.save("item_factors", item_factors_table(model), files=run.cores)
-        limits = {"titles_per_genre": config.popularity.titles_per_genre, "min_support": config.neighbours.min_support}
+        limits = {
+            "titles_per_genre": config.popularity.titles_per_genre,
+            "min_support": config.neighbours.min_support,
+        }
         run.save("popularity", popularity_table(likes, movies, **limits), files=1)
         kind = "implicit" if config.als.implicitPrefs else "explicit"
         stage.note = f"{kind} ALS of rank {model.rank} on {training.count():,} ratings, {item_factors.count():,} movies"

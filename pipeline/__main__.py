@@ -11,7 +11,7 @@ from rich.table import Table
 from pipeline import config as configuration
 from pipeline import release
 from pipeline.config import PipelineError
-from pipeline.recommend import AmbiguousTitleError, Match, Recommendation, Recommender
+from pipeline.recommend import AmbiguousTitleError, Match, Recommendation, Recommender, named
 
 COMMANDS = "recommend, search, similar, sql, releases or rollback"
 
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 def recommendations_table(favourites: list[str], rows: list[Recommendation]) -> Table:
     """Return the recommendations as a table for the terminal."""
     table = Table(title=f"Because you liked {escape(' and '.join(favourites))}", title_justify="left")
-    for heading, justify in (("", "right"), ("title", "left"), ("year", "right"), ("genres", "left"), ("because", "left")):
-        table.add_column(heading, justify=justify)
+    for heading in ("", "title", "year", "genres", "because"):
+        table.add_column(heading, justify="right" if heading in ("", "year") else "left")
     for row in rows:
         because = ", ".join(f"{reason.title} {reason.share:.0%}" for reason in row.because[:3])
         reasons = because if row.source == "neighbours" else f"{row.source}{': ' * bool(because)}{because}"
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("title", help="a title, or id:MOVIE_ID")
     sub.add_argument("-k", type=int, default=10, help="length of the list (10)")
     sub = command("sql", _sql, "run a query on the live release")
-    sub.add_argument("statement", help="e.g. \"from recommend([1, 260])\"")
+    sub.add_argument("statement", help='e.g. "from recommend([1, 260])"')
     command("releases", _releases, "list the published releases")
     sub = command("rollback", _rollback, "make an older release live")
     sub.add_argument("release_id", nargs="?", help="default: the one before the live one")
@@ -145,11 +145,6 @@ def _resolve(recommender: Recommender, text: str) -> Match:
     if movie.match < 1:
         print(f"taking '{text}' as {named(movie)}", file=sys.stderr)
     return movie
-
-
-def named(movie: Match) -> str:
-    """Return a movie's title with its year, as people write it."""
-    return f"{movie.title} ({movie.year})" if movie.year else movie.title
 
 
 def _text(cell: object) -> str:

@@ -1,6 +1,7 @@
 """The configuration: conf/pipeline.yaml, overlays on top of it, and --set on top of those."""
 
 import argparse
+import contextlib
 import difflib
 import importlib.resources
 import os
@@ -16,6 +17,22 @@ CONF = importlib.resources.files("pipeline").parent / "conf"
 # spark-submit.sh says where the checkout is, because the jobs import pipeline from the zip.
 ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
 PATHS = ("data.dir", "warehouse.dir")
+CHOICES = {
+    "likes.confidence": ("constant", "rating"),
+    "neighbours.similarity": ("whitened", "cosine"),
+}
+# Smallest and largest value; what als: takes is checked by Spark. Ranks are stored as smallint.
+RANGES = {
+    "data.max_rejected_share": (0, 1),
+    "als.rank": (1, 4096),
+    "als.maxIter": (1, 1000),
+    "neighbours.k": (1, 32767),
+    "neighbours.whitening": (1e-6, 1e6),
+    "neighbours.min_support": (0, 2**31 - 1),
+    "neighbours.query_block": (1, 2**20),
+    "neighbours.item_block": (1, 2**20),
+    "popularity.titles_per_genre": (1, 32767),
+}
 
 
 class PipelineError(Exception):
@@ -25,7 +42,11 @@ class PipelineError(Exception):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that every entry point understands: --conf, --set and --verbose."""
     parser.add_argument(
-        "--conf", action="append", default=[], metavar="FILE", help="overlay of conf/pipeline.yaml; may repeat"
+        "--conf",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="overlay of conf/pipeline.yaml; may repeat",
     )
     parser.add_argument(
         "--set",
@@ -52,14 +73,15 @@ def load(overlays: list[str] = (), settings: list[str] = ()) -> SimpleNamespace:
         path = Path(name) if Path(name).exists() else ROOT / name
         for section, keys in _read_yaml(path).items():
             for key, value in _flat(section, keys):
-                values[_known(key, known, name)] = _typed(key, value, known[key], name)
+                _require_known(key, known, name)
+                values[key] = _typed(key, value, known[key], name)
     for key in PATHS:
         values[key] = _from_root(values[key])
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals:
-            raise PipelineError(f"--set {text}: a setting looks like section.key=value, e.g. --set als.rank=64")
-        _known(key, known, "--set")
+            raise PipelineError(f"--set {text}: write it as section.key=value, e.g. --set als.rank=64")
+        _require_known(key, known, "--set")
         values[key] = _typed(key, _parse(value, key), known[key], "--set")
 
     config = SimpleNamespace()
@@ -99,11 +121,11 @@ def _flat(section: Any, keys: Any) -> list[tuple[str, Any]]:
     return [(f"{section}.{key}", value) for key, value in keys.items()]
 
 
-def _known(key: str, known: dict[str, Any], where: str) -> str:
+def _require_known(key: str, known: dict[str, Any], where: str) -> None:
     if key in known:
-        return key
+        return
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    raise PipelineError(f"{where}: unknown setting '{key}'; the nearest one is '{near[0]}' (conf/pipeline.yaml has all)")
+    raise PipelineError(f"{where}: unknown setting '{key}'; did you mean '{near[0]}'? conf/pipeline.yaml has all")
 
 
 def _parse(value: str, key: str) -> Any:
@@ -116,21 +138,23 @@ def _parse(value: str, key: str) -> Any:
 
 
 def _typed(key: str, value: Any, default: Any, where: str) -> Any:
-    """Return value in the type of the key's default; a default of null stands for an optional integer."""
+    """Return value in the type of the key's default and within its bounds; a default of null: an optional integer."""
     if isinstance(value, str) and isinstance(default, float):
-        # YAML 1.1 reads 1e-3 as text
-        try:
+        # YAML 1.1 reads 1e-3 as text.
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
-    if default is None and (value is None or type(value) is int):
-        return value
-    if isinstance(default, float) and type(value) in (int, float):
-        return float(value)
-    if default is not None and type(value) is type(default):
-        return value
-    expected = "int or null" if default is None else type(default).__name__
-    raise PipelineError(f"{where}: {key} must be {expected}, not {value!r}")
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    right = (value is None or type(value) is int) if default is None else type(value) is type(default)
+    if not right:
+        expected = "int or null" if default is None else type(default).__name__
+        raise PipelineError(f"{where}: {key} must be {expected}, not {value!r}")
+    if key in CHOICES and value not in CHOICES[key]:
+        raise PipelineError(f"{where}: {key} must be {' or '.join(CHOICES[key])}, not {value!r}")
+    low, high = RANGES.get(key, (value, value))
+    if key in RANGES and not low <= value <= high:
+        raise PipelineError(f"{where}: {key} must lie between {low:g} and {high}, not {value}")
+    return value
 
 
 def _from_root(path: str) -> str:

@@ -95,7 +95,7 @@ def whitening_matrix(gram: np.ndarray, whitening: float) -> np.ndarray:
     """
     ridge = whitening * np.trace(gram) / len(gram)
     if not np.isfinite(ridge) or np.trace(gram) == 0:
-        raise ValueError("the item factors are all zero or not finite; try a smaller als.alpha or a larger als.regParam")
+        raise ValueError("the item factors are zero or not finite; try a smaller als.alpha or a larger als.regParam")
     return np.linalg.cholesky(np.linalg.inv(gram + ridge * np.eye(len(gram))))
 
 

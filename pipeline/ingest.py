@@ -1,81 +1,15 @@
-"""Reading a MovieLens-shaped folder: rows with their place in the file, checked, refused with a reason."""
+"""From rows as they were read to tables: checked, cleaned, and what is refused with the reason and its place."""
 
-from typing import NamedTuple
-
-from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline import schemas
 from pipeline.config import PipelineError
+from pipeline.reader import PLACE, Rows
 
-# The nineteen genre flags that close a line of ml-100k's u.item, in the order of its u.genre.
-U_ITEM_GENRES = (
-    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|Film-Noir|Horror|Musical"
-    "|Mystery|Romance|Sci-Fi|Thriller|War|Western"
-).split("|")
 # Articles that MovieLens moves behind the title ("Matrix, The"), in the languages of its catalogue.
 ARTICLES = "The|A|An|Le|La|Les|El|Los|Las|Il|Lo|Gli|I|Der|Die|Das|Den|Det|De|Het|Een|Ein|Eine|Os|As|Un|Une|Una|Uno"
 LAST_SECOND = 4_102_444_800  # 2100-01-01: a later timestamp is in milliseconds, or wrong
-PLACE = ["file", "block", "position", "row"]
-
-
-class Layout(NamedTuple):
-    """How one form of MovieLens lays out a table: file name, separator, quoting, and columns (None: see header)."""
-
-    file: str
-    separator: str
-    quote: str
-    columns: list[str] | None
-
-
-class Rows(NamedTuple):
-    """A table as it was read.
-
-    frame: the fields as strings, 'malformed' (true where the number of fields is wrong), and their place:
-    file, block and position (see _numbered), row (the text of the row).
-    blocks: number of lines and first position of every block of the file; None for Parquet.
-    """
-
-    frame: DataFrame
-    blocks: DataFrame | None
-
-
-RATINGS = ["user_id", "movie_id", "rating", "timestamp"]
-MOVIES = ["movie_id", "title", "genres"]
-LINKS = ["movie_id", "imdb_id", "tmdb_id"]
-LAYOUTS = {
-    "ratings": [
-        Layout("ratings.csv", ",", '"', None),
-        Layout("ratings.dat", "::", "", RATINGS),
-        Layout("u.data", "\t", "", RATINGS),
-    ],
-    "movies": [
-        Layout("movies.csv", ",", '"', None),
-        Layout("movies.dat", "::", "", MOVIES),
-        Layout("u.item", "|", "", ["movie_id", "title", "released", "video", "imdb_url", *U_ITEM_GENRES]),
-    ],
-    "links": [Layout("links.csv", ",", '"', None)],
-}
-REQUIRED = {"ratings": ["user_id", "movie_id", "rating"], "movies": ["movie_id", "title"], "links": LINKS[:1]}
-
-
-def read_ratings(spark: SparkSession, folder: str) -> Rows:
-    """Return the folder's ratings: user_id, movie_id, rating, timestamp (seconds since 1970), all strings.
-
-    Raises PipelineError when the file is missing, empty or lacks a column.
-    """
-    return _read_table(spark, folder, "ratings", RATINGS)
-
-
-def read_movies(spark: SparkSession, folder: str) -> Rows:
-    """Return the folder's movies: movie_id, title, genres ('A|B'), all strings. Errors as read_ratings."""
-    return _read_table(spark, folder, "movies", MOVIES)
-
-
-def read_links(spark: SparkSession, folder: str) -> Rows | None:
-    """Return the folder's links: movie_id, imdb_id, tmdb_id, all strings; None when it has none."""
-    return _read_table(spark, folder, "links", LINKS, required=False)
 
 
 def checked_movies(movies: Rows) -> DataFrame:
@@ -161,8 +95,9 @@ def require_sound(checked: DataFrame, max_rejected_share: float, folder: str) ->
     worst = "; ".join(f"{n:,} x {reason}" for reason, n in sorted(counts.items(), key=lambda item: -item[1])[:3])
     if refused > max_rejected_share * (accepted + refused):
         raise PipelineError(
-            f"{folder}: {refused:,} of {accepted + refused:,} ratings are unfit, more than data.max_rejected_share="
-            f"{max_rejected_share:g} allows ({worst}); mend the file, or allow more with --set data.max_rejected_share=SHARE"
+            f"{folder}: {refused:,} of {accepted + refused:,} ratings are unfit ({worst}), more than "
+            f"data.max_rejected_share={max_rejected_share:g} allows; mend the file, or allow more with "
+            "--set data.max_rejected_share=SHARE"
         )
     if not accepted:
         raise PipelineError(f"{folder}: there is no rating below the header; give --set data.dir=DIR")
@@ -185,10 +120,10 @@ def movies_table(checked: DataFrame, links: Rows | None, ratings: DataFrame) -> 
         movies = movies.withColumns({"imdb_id": F.lit(None).cast("string"), "tmdb_id": F.lit(None).cast("int")})
     else:
         digits = F.regexp_extract("imdb_id", r"^(?:tt)?(\d+)$", 1)
+        padded = F.lpad(digits, F.greatest(F.length(digits), F.lit(7)), F.lit("0"))
         ids = links.frame.select(
             F.expr("try_cast(movie_id as int)").alias("movie_id"),
-            F.when(digits != "", F.concat(F.lit("tt"), F.lpad(digits, F.greatest(F.length(digits), F.lit(7)), F.lit("0"))))
-            .alias("imdb_id"),
+            F.when(digits != "", F.concat(F.lit("tt"), padded)).alias("imdb_id"),
             F.expr("try_cast(tmdb_id as int)").alias("tmdb_id"),
         ).dropDuplicates(["movie_id"])
         movies = movies.join(ids, "movie_id", how="left")
@@ -220,111 +155,6 @@ def display_title(title: Column) -> Column:
     return F.trim(shown)
 
 
-def _read_table(
-    spark: SparkSession, folder: str, table: str, columns: list[str], required: bool = True
-) -> Rows | None:
-    for layout in LAYOUTS[table]:
-        path = f"{folder.rstrip('/')}/{layout.file}"
-        first = _first_line(spark, path)
-        if first is not None:
-            return _read_text(spark, path, layout, table, columns, first)
-    for name in (f"{table}.parquet", table):
-        rows = _read_parquet(spark, f"{folder.rstrip('/')}/{name}", table, columns)
-        if rows is not None:
-            return rows
-    if not required:
-        return None
-    files = ", ".join([*(layout.file for layout in LAYOUTS[table]), f"{table}.parquet"])
-    raise PipelineError(
-        f"{folder}: no {table} here (looked for {files}); "
-        "get a data set with ./spark-submit.sh jobs/download_movielens.py latest-small, or give --set data.dir=DIR"
-    )
-
-
-def _first_line(spark: SparkSession, path: str) -> str | None:
-    """Return the file's first line, '' when it is empty, None when there is no such file."""
-    try:
-        first = spark.read.text(path).head()
-    except AnalysisException as error:
-        if "PATH_NOT_FOUND" in str(error):
-            return None
-        raise
-    return first.value if first else ""
-
-
-def _read_text(spark: SparkSession, path: str, layout: Layout, table: str, columns: list[str], first: str) -> Rows:
-    if not first.strip():
-        raise PipelineError(f"{path}: the file is empty, or begins with an empty line")
-    fields = layout.columns or [_snake_case(name) for name in first.split(layout.separator)]
-    _require(fields, table, path)
-    lines = spark.read.text(path).select(
-        F.col("_metadata.file_path").alias("file"),
-        F.col("_metadata.file_block_start").alias("block"),
-        F.monotonically_increasing_id().alias("position"),
-        # The older sets are Latin-1; a line that is no UTF-8 is taken for that.
-        F.expr("if(is_valid_utf8(value), value, decode(cast(value as binary), 'ISO-8859-1'))").alias("row"),
-    )
-    schema = ", ".join(f"`{name}` string" for name in [*fields, "malformed"])
-    options = {
-        "sep": layout.separator, "quote": layout.quote, "escape": '"', "mode": "PERMISSIVE",
-        "columnNameOfCorruptRecord": "malformed",
-    }  # fmt: skip
-    data = lines.where(F.trim("row") != "")
-    if layout.columns is None:
-        data = data.where(F.col("row") != first)
-    parsed = data.select(F.from_csv("row", schema, options).alias("field"), *PLACE).select("field.*", *PLACE)
-    if "Film-Noir" in fields:
-        flags = [F.when(F.col(f"`{name}`") == "1", name) for name in U_ITEM_GENRES[1:]]
-        parsed = parsed.withColumn("genres", F.concat_ws("|", *flags))
-    blocks = lines.groupBy("file", "block").agg(F.count("*").alias("n_lines"), F.min("position").alias("first"))
-    return Rows(_with_columns(parsed, columns, F.col("malformed").isNotNull()), blocks)
-
-
-def _read_parquet(spark: SparkSession, path: str, table: str, columns: list[str]) -> Rows | None:
-    try:
-        read = spark.read.parquet(path)
-    except AnalysisException as error:
-        if "PATH_NOT_FOUND" in str(error):
-            return None
-        raise PipelineError(f"{path}: this is not a Parquet table that Spark can read") from error
-    fields = {_snake_case(name): name for name in read.columns}
-    _require(list(fields), table, path)
-    types = dict(read.dtypes)
-    strings = []
-    for field, name in fields.items():
-        value = F.col(f"`{name}`")
-        if types[name].startswith("timestamp"):
-            value = F.unix_timestamp(value)
-        elif types[name].startswith("array"):
-            value = F.array_join(value, "|")
-        strings.append(value.cast("string").alias(field))
-    rows = read.select(
-        *strings,
-        F.col("_metadata.file_path").alias("file"),
-        F.lit(0).cast("bigint").alias("block"),
-        F.col("_metadata.row_index").alias("position"),
-        F.to_json(F.struct(*[F.col(f"`{name}`") for name in read.columns])).alias("row"),
-    )
-    return Rows(_with_columns(rows, columns, F.lit(False)), None)
-
-
-def _with_columns(rows: DataFrame, columns: list[str], malformed: Column) -> DataFrame:
-    missing = {name: F.lit(None).cast("string") for name in columns if name not in rows.columns}
-    return rows.withColumns({**missing, "malformed": malformed}).select(*columns, "malformed", *PLACE)
-
-
-def _require(fields: list[str], table: str, path: str) -> None:
-    missing = [name for name in REQUIRED[table] if name not in fields]
-    if missing:
-        raise PipelineError(f"{path}: the header has no {' and no '.join(missing)} column; it has {', '.join(fields)}")
-
-
-def _snake_case(name: str) -> str:
-    """Return userId, user_id or "userId" as user_id; rated_at, as this project's own tables say, as timestamp."""
-    name = "".join(f"_{c.lower()}" if c.isupper() else c for c in name.strip().strip('"')).lstrip("_")
-    return "timestamp" if name == "rated_at" else name
-
-
 def _numbered(rejected: DataFrame, blocks: DataFrame | None) -> DataFrame:
     """Return rejected rows with their line in the file, counted from 1.
 
@@ -338,5 +168,6 @@ def _numbered(rejected: DataFrame, blocks: DataFrame | None) -> DataFrame:
         starts = blocks.withColumn("before", F.coalesce(F.sum("n_lines").over(before), F.lit(0)))
         rejected = rejected.join(F.broadcast(starts), ["file", "block"], how="left")
         line = F.col("position") - F.col("first") + F.col("before") + 1
-    row = F.coalesce("row", F.to_json(F.struct([c for c in ("user_id", "movie_id", "rating", "rated_at") if c in rejected.columns])))
+    fields = [name for name in rejected.columns if name not in [*PLACE, "reason", "n_lines", "first", "before"]]
+    row = F.coalesce("row", F.to_json(F.struct(fields)))
     return rejected.select("file", line.alias("line"), "reason", row.alias("row"))

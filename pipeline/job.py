@@ -1,4 +1,4 @@
-"""What every Spark job shares: its arguments, a session, progress on the console, tables to save, errors in one line."""
+"""What every Spark job shares: arguments, a session, progress on the console, saved tables, errors in one line."""
 
 import argparse
 import contextlib
@@ -20,10 +20,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from pipeline import config as configuration
 from pipeline import release, schemas
-from pipeline.__main__ import named, recommendations_table
+from pipeline.__main__ import recommendations_table
 from pipeline.config import PipelineError
-from pipeline.ingest import Rows
-from pipeline.recommend import Recommender
+from pipeline.reader import Rows
+from pipeline.recommend import Recommender, named
 
 # What the tables depend on; what only makes a run faster stands in conf/spark-*.conf.
 SESSION = {
@@ -119,7 +119,7 @@ class Run:
         python = os.environ.get("PIPELINE_PYTHON", "python")
         where = "" if self.warehouse == configuration.ROOT / "warehouse" else f" --set warehouse.dir={self.warehouse}"
         page = f"{python} -m streamlit run app/streamlit_app.py{where and ' --' + where}"
-        self.say(f"ask for more: {python} -m pipeline recommend{where} \"Heat\" \"Alien\"\nopen the page: {page}")
+        self.say(f'ask for more: {python} -m pipeline recommend{where} "Heat" "Alien"\nopen the page: {page}')
 
     def say(self, text: str) -> None:
         """Print a line for the operator, as it stands."""

@@ -1,4 +1,4 @@
-"""Exact top-K neighbour lists: every movie's vector against every candidate's, in blocks, without a cross product of rows."""
+"""Exact top-K neighbour lists: every movie's vector against every candidate's, block by block."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,15 @@ from pyspark.sql import functions as F
 
 from pipeline import schemas
 
-SLACK = 16  # more neighbours than asked for, so that the k-th is nearly always told from the next without a second look
+SLACK = 16  # neighbours beyond k: rounding then hardly ever hides one of the best k behind the last one found
 
 NEIGHBOURS = pa.schema(
-    [("movie_id", pa.int32()), ("neighbour_id", pa.int32()), ("rank", pa.int16()), ("similarity", pa.float32())]
+    [
+        ("movie_id", pa.int32()),
+        ("neighbour_id", pa.int32()),
+        ("rank", pa.int16()),
+        ("similarity", pa.float32()),
+    ]
 )
 
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline import release
+import duckdb
+
+from pipeline import serving
 from pipeline.config import PipelineError
 
 SURE = 0.98  # match of a title that was typed in full, but for its article
@@ -73,7 +75,7 @@ class Recommender:
     def __init__(self, folder: Path) -> None:
         """folder: a release's folder, see release.release_dir. Raises PipelineError when it cannot be opened."""
         self.release_id = folder.name
-        self._connection = release.connect(folder)
+        self._connection = serving.connect(folder)
 
     def close(self) -> None:
         """Close the database; the release's files are then free to go."""
@@ -89,12 +91,13 @@ class Recommender:
             raise PipelineError(f"{len(favourites)} favourites are too many; name at most {MAX_FAVOURITES}")
         rows = self._rows("from recommend(?::int[], k := ?::int)", [favourites, _checked_length(k)])
         return [
-            Recommendation(*row[:6], [Because(**reason) for reason in because], source) for *row, because, source in rows
+            Recommendation(*row, [Because(**reason) for reason in because], source) for *row, because, source in rows
         ]
 
     def similar(self, movie_id: int, k: int = 10) -> list[Neighbour]:
         """Return the first k neighbours on the movie's own list; empty when it has none."""
-        return [Neighbour(*row) for row in self._rows("from similar(?::int, k := ?::int)", [movie_id, _checked_length(k)])]
+        rows = self._rows("from similar(?::int, k := ?::int)", [movie_id, _checked_length(k)])
+        return [Neighbour(*row) for row in rows]
 
     def search(self, text: str, k: int = 10) -> list[Match]:
         """Return at most k movies whose title matches the text, best first; typos are forgiven."""
@@ -107,10 +110,8 @@ class Recommender:
         Raises AmbiguousTitleError, with the candidates, where the text fits several movies about equally well.
         """
         if text.startswith("id:") and text[3:].isdigit():
-            rows = self._rows(
-                "select 1, movie_id, title, year, genres, n_ratings, 1.0 from movies where movie_id = try_cast(? as int)",
-                [text[3:]],
-            )
+            columns = "1, movie_id, title, year, genres, n_ratings, 1.0"
+            rows = self._rows(f"select {columns} from movies where movie_id = try_cast(? as int)", [text[3:]])
             if not rows:
                 raise PipelineError(f"no movie has the id {text[3:]} in this catalogue")
             return Match(*rows[0])
@@ -124,8 +125,6 @@ class Recommender:
 
     def query(self, statement: str) -> tuple[list[str], list[tuple]]:
         """Run any SELECT of an analyst and return column names and rows. Raises PipelineError with DuckDB's words."""
-        import duckdb
-
         try:
             cursor = self._connection.cursor().execute(statement)
             return [column[0] for column in cursor.description or []], cursor.fetchall()
@@ -134,6 +133,11 @@ class Recommender:
 
     def _rows(self, statement: str, parameters: list) -> list[tuple]:
         return self._connection.cursor().execute(statement, parameters).fetchall()
+
+
+def named(movie: Match) -> str:
+    """Return a movie's title with its year, as people write it."""
+    return f"{movie.title} ({movie.year})" if movie.year else movie.title
 
 
 def _checked_length(k: int) -> int:

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
-import importlib.resources
 import json
 import os
 import platform
@@ -15,26 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
-
-from pipeline import schemas
+from pipeline import serving
 from pipeline.config import PipelineError
 
-SQL = importlib.resources.files("pipeline") / "sql"
-DATABASE = "serving.duckdb"
 MANIFEST = "manifest.json"
 RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
-# Statements run in this order on a database that holds the tables.
-MACROS = ["search_words", "search_key", "search_names", "recommend", "similar", "search_movies"]
-# What a reader's connection may do: look at this one file, and nothing else.
-READER = {
-    "enable_external_access": False,
-    "autoload_known_extensions": False,
-    "autoinstall_known_extensions": False,
-    "memory_limit": "512MB",
-    "threads": 2,
-    "lock_configuration": True,
-}
 
 
 class ReleaseInfo(NamedTuple):
@@ -92,6 +76,7 @@ def published_ids(warehouse: Path) -> list[str]:
 
 def list_releases(warehouse: Path) -> list[ReleaseInfo]:
     """Return all published releases, newest first."""
+    live = None
     # A damaged CURRENT must not keep anybody from seeing what there is to roll back to.
     with contextlib.suppress(PipelineError):
         live = current_id(warehouse)
@@ -101,7 +86,7 @@ def list_releases(warehouse: Path) -> list[ReleaseInfo]:
         rows = {name: table["rows"] for name, table in manifest["tables"].items()}
         inputs = ", ".join(sorted({str(Path(source["path"]).parent) for source in manifest["inputs"]}))
         info = (manifest["created_at"], rows["movies"], rows["neighbours"], inputs)
-        releases.append(ReleaseInfo(release_id, release_id == locals().get("live"), *info))
+        releases.append(ReleaseInfo(release_id, release_id == live, *info))
     return releases
 
 
@@ -110,7 +95,7 @@ def read_manifest(release: Path) -> dict[str, Any]:
     try:
         return json.loads((release / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PipelineError(f"{release / MANIFEST}: missing or damaged; run ./spark-submit.sh to publish anew") from error
+        raise PipelineError(f"{release / MANIFEST}: missing or damaged; run ./spark-submit.sh") from error
 
 
 def rollback(warehouse: Path, release_id: str | None = None) -> str:
@@ -127,21 +112,6 @@ def rollback(warehouse: Path, release_id: str | None = None) -> str:
     return release_id
 
 
-def connect(release: Path) -> duckdb.DuckDBPyConnection:
-    """Open the release's database for reading: no files, no network, no extensions, a bound on memory.
-
-    One connection may be shared by threads when each call uses its own cursor().
-    Raises PipelineError when the database is missing or damaged.
-    """
-    try:
-        return duckdb.connect(str(release / DATABASE), read_only=True, config=READER)
-    except duckdb.Error as error:
-        raise PipelineError(
-            f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]}); "
-            "go back with `python -m pipeline rollback`, or run ./spark-submit.sh"
-        ) from error
-
-
 @contextlib.contextmanager
 def writer_lock(warehouse: Path) -> Iterator[None]:
     """Hold the warehouse's only write permission; the system takes it back when the process ends, however it ends.
@@ -152,14 +122,16 @@ def writer_lock(warehouse: Path) -> Iterator[None]:
         warehouse.mkdir(parents=True, exist_ok=True)
         lock = open(warehouse / ".lock", "a+", encoding="ascii")  # noqa: SIM115
     except OSError as error:
-        raise PipelineError(f"{warehouse}: cannot write here ({error.strerror}); choose another --set warehouse.dir=DIR") from error
+        raise PipelineError(
+            f"{warehouse}: cannot write here ({error.strerror}); choose another --set warehouse.dir=DIR"
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             owner = lock.read().strip() or "unknown"
-            raise PipelineError(f"{warehouse}: process {owner} is writing to this warehouse; wait for it to end") from None
+            raise PipelineError(f"{warehouse}: process {owner} is writing here; wait for it to end") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -177,7 +149,8 @@ class Build:
     @classmethod
     def start(cls, warehouse: Path) -> "Build":
         """Begin an empty build; whatever an earlier run left unfinished goes."""
-        build = cls(warehouse, {"inputs": [], "config": {}, "versions": {}, "ratings": {}, "timings": {}, "metrics": {}})
+        sections = {key: {} for key in ("config", "versions", "ratings", "timings", "metrics")}
+        build = cls(warehouse, {"inputs": [], **sections})
         shutil.rmtree(build.path, ignore_errors=True)
         build.path.mkdir(parents=True)
         return build
@@ -191,9 +164,9 @@ class Build:
         build = cls(warehouse, {})
         if not (build.path / MANIFEST).exists():
             if current_id(warehouse) is None:
-                raise PipelineError(f"{warehouse}: nothing is trained here yet; run ./spark-submit.sh jobs/train_als.py")
+                raise PipelineError(f"{warehouse}: nothing is trained yet; run ./spark-submit.sh jobs/train_als.py")
             shutil.rmtree(build.path, ignore_errors=True)
-            leave_out = shutil.ignore_patterns(DATABASE, "neighbours", "metrics")
+            leave_out = shutil.ignore_patterns(serving.DATABASE, "neighbours", "metrics")
             shutil.copytree(release_dir(warehouse), build.path, ignore=leave_out)
         build.manifest = read_manifest(build.path)
         for key in ("release_id", "created_at", "tables"):
@@ -215,7 +188,7 @@ class Build:
         k, als_rank and min_support are what the gates hold the tables to. Raises PipelineError, with the build
         left for inspection and the live release as it was, when a table or a gate is not as it should be.
         """
-        tables = build_database(self.path, variables={"k": k, "als_rank": als_rank, "min_support": min_support})
+        tables = serving.build_database(self.path, variables={"k": k, "als_rank": als_rank, "min_support": min_support})
         created_at = datetime.now(UTC)
         identity = json.dumps([self.manifest["inputs"], self.manifest["config"], created_at.isoformat()], default=str)
         release_id = f"{created_at:%Y%m%dT%H%M%SZ}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
@@ -240,74 +213,10 @@ class Build:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that shape a release."""
     libraries = ("pyspark", "duckdb", "pyarrow", "numpy", "faiss-cpu")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in libraries}}
-
-
-def build_database(release: Path, *, variables: dict[str, int]) -> dict[str, dict[str, int]]:
-    """Make serving.duckdb from the release's Parquet tables, run the gates on it, and return rows, bytes, files.
-
-    variables are what the gates read with getvariable(). Raises PipelineError on the first thing amiss.
-    """
-    database = release / DATABASE
-    database.unlink(missing_ok=True)
-    sizes = {}
-    with duckdb.connect(str(database), config={"autoinstall_known_extensions": False}) as connection:
-        for table, columns in schemas.TABLES.items():
-            files = sorted((release / table).glob("*.parquet"))
-            if not files and table == "metrics":
-                _write_empty(connection, release, table)
-                files = sorted((release / table).glob("*.parquet"))
-            sizes[table] = _load(connection, table, files)
-            for column in columns:
-                connection.execute(f"comment on column {table}.{column.name} is {_quoted(column.meaning)}")
-        for name in MACROS:
-            connection.execute(sql(name))
-        for name, value in variables.items():
-            connection.execute(f"set variable {name} = {int(value)}")
-        for gate in sorted((SQL / "gates").iterdir(), key=lambda path: path.name):
-            statement = gate.read_text(encoding="utf-8")
-            problems = connection.execute(statement).fetchmany(3)
-            if problems:
-                question = statement.splitlines()[0].removeprefix("-- ")
-                found = "; ".join(problem for (problem,) in problems)
-                raise PipelineError(f"not published, gate {gate.name} asks: {question} It found: {found} ({release})")
-    return sizes
-
-
-def sql(name: str) -> str:
-    """Return the statement of pipeline/sql/<name>.sql."""
-    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
-
-
-def _load(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path]) -> dict[str, int]:
-    """Copy a Parquet table into the database, in the order of its first and its rank column."""
-    if not files:
-        raise PipelineError(f"not published: table {table} has no Parquet files")
-    paths = [str(path) for path in files]
-    order = {"neighbours": "movie_id, rank", "popularity": "genre, rank"}.get(table, schemas.names(table)[0])
-    try:
-        connection.execute(f"create table {table} as from read_parquet(?) order by {order}", [paths])
-    except duckdb.Error as error:
-        raise PipelineError(f"not published: table {table} cannot be read ({str(error).splitlines()[0]})") from error
-    found = [row[:2] for row in connection.execute(f"describe {table}").fetchall()]
-    if found != schemas.duckdb_schema(table):
-        raise PipelineError(f"not published: table {table} has columns {found}, not {schemas.duckdb_schema(table)}")
-    rows = connection.execute(f"select count(*) from {table}").fetchone()[0]
-    promised = connection.execute("select sum(num_rows) from parquet_file_metadata(?)", [paths]).fetchone()[0]
-    if rows != promised:
-        raise PipelineError(f"not published: table {table} has {rows} rows, its Parquet files promise {promised}")
-    return {"rows": rows, "bytes": sum(path.stat().st_size for path in files), "files": len(files)}
-
-
-def _write_empty(connection: duckdb.DuckDBPyConnection, release: Path, table: str) -> None:
-    (release / table).mkdir(exist_ok=True)
-    columns = ", ".join(f"null::{type_} as {name}" for name, type_ in schemas.duckdb_schema(table))
-    target = _quoted(str(release / table / "part-00000.zstd.parquet"))
-    connection.execute(f"copy (select {columns} where false) to {target} (format parquet, compression zstd)")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in libraries},
+    }
 
 
 def _replace_durably(path: Path, text: str) -> None:

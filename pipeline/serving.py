@@ -1,0 +1,107 @@
+"""serving.duckdb: made from a release's Parquet tables, held to the gates, and opened for reading."""
+
+import importlib.resources
+from pathlib import Path
+
+import duckdb
+
+from pipeline import schemas
+from pipeline.config import PipelineError
+
+SQL = importlib.resources.files("pipeline") / "sql"
+DATABASE = "serving.duckdb"
+# Statements run in this order on a database that holds the tables.
+MACROS = ["search_words", "search_key", "search_names", "recommend", "similar", "search_movies"]
+# What a reader's connection may do: look at this one file, and nothing else.
+READER = {
+    "enable_external_access": False,
+    "autoload_known_extensions": False,
+    "autoinstall_known_extensions": False,
+    "memory_limit": "512MB",
+    "threads": 2,
+    "lock_configuration": True,
+}
+
+
+def connect(release: Path) -> duckdb.DuckDBPyConnection:
+    """Open the release's database for reading: no files, no network, no extensions, a bound on memory.
+
+    One connection may be shared by threads when each call uses its own cursor().
+    Raises PipelineError when the database is missing or damaged.
+    """
+    try:
+        return duckdb.connect(str(release / DATABASE), read_only=True, config=READER)
+    except duckdb.Error as error:
+        raise PipelineError(
+            f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]}); "
+            "go back with `python -m pipeline rollback`, or run ./spark-submit.sh"
+        ) from error
+
+
+def build_database(release: Path, *, variables: dict[str, int]) -> dict[str, dict[str, int]]:
+    """Make serving.duckdb from the release's Parquet tables, run the gates on it, and return rows, bytes, files.
+
+    variables are what the gates read with getvariable(). Raises PipelineError on the first thing amiss.
+    """
+    database = release / DATABASE
+    database.unlink(missing_ok=True)
+    sizes = {}
+    with duckdb.connect(str(database), config={"autoinstall_known_extensions": False}) as connection:
+        for table, columns in schemas.TABLES.items():
+            files = sorted((release / table).glob("*.parquet"))
+            if not files and table == "metrics":
+                _write_empty(connection, release, table)
+                files = sorted((release / table).glob("*.parquet"))
+            sizes[table] = _load(connection, table, files)
+            for column in columns:
+                connection.execute(f"comment on column {table}.{column.name} is {_quoted(column.meaning)}")
+        for name in MACROS:
+            connection.execute(sql(name))
+        for name, value in variables.items():
+            connection.execute(f"set variable {name} = {int(value)}")
+        for gate in sorted((SQL / "gates").iterdir(), key=lambda path: path.name):
+            statement = gate.read_text(encoding="utf-8")
+            problems = connection.execute(statement).fetchmany(3)
+            if problems:
+                question = statement.splitlines()[0].removeprefix("-- ")
+                found = "; ".join(problem for (problem,) in problems)
+                raise PipelineError(f"not published, gate {gate.name} asks: {question} It found: {found} ({release})")
+    return sizes
+
+
+def sql(name: str) -> str:
+    """Return the statement of pipeline/sql/<name>.sql."""
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _load(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path]) -> dict[str, int]:
+    """Copy a Parquet table into the database, in the order of its first and its rank column."""
+    if not files:
+        raise PipelineError(f"not published: table {table} has no Parquet files")
+    paths = [str(path) for path in files]
+    order = {"neighbours": "movie_id, rank", "popularity": "genre, rank"}.get(table, schemas.names(table)[0])
+    try:
+        described = connection.execute("describe from read_parquet(?)", [paths]).fetchall()
+        found = [row[:2] for row in described]
+        if found != schemas.duckdb_schema(table):
+            wanted = schemas.duckdb_schema(table)
+            raise PipelineError(f"not published: table {table} has columns {found}, not {wanted}")
+        connection.execute(f"create table {table} as from read_parquet(?) order by {order}", [paths])
+    except duckdb.Error as error:
+        raise PipelineError(f"not published: table {table} cannot be read ({str(error).splitlines()[0]})") from error
+    rows = connection.execute(f"select count(*) from {table}").fetchone()[0]
+    promised = connection.execute("select sum(num_rows) from parquet_file_metadata(?)", [paths]).fetchone()[0]
+    if rows != promised:
+        raise PipelineError(f"not published: table {table} has {rows} rows, its Parquet files promise {promised}")
+    return {"rows": rows, "bytes": sum(path.stat().st_size for path in files), "files": len(files)}
+
+
+def _write_empty(connection: duckdb.DuckDBPyConnection, release: Path, table: str) -> None:
+    (release / table).mkdir(exist_ok=True)
+    columns = ", ".join(f"null::{type_} as {name}" for name, type_ in schemas.duckdb_schema(table))
+    target = _quoted(str(release / table / "part-00000.zstd.parquet"))
+    connection.execute(f"copy (select {columns} where false) to {target} (format parquet, compression zstd)")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Sets up what is missing, then lints and tests. Options go to pytest: ./run-tests.sh -k neighbours
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$ROOT"
+# shellcheck source=setup.sh
+. ./setup.sh
+setup_python requirements.txt requirements-dev.txt
+setup_java
+export PYSPARK_PYTHON="$PYTHON" PYSPARK_DRIVER_PYTHON="$PYTHON" SPARK_LOCAL_IP=127.0.0.1
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+exec "$PYTHON" -m pytest "$@"

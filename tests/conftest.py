@@ -1,0 +1,116 @@
+"""What the tests share: one Spark session, the jobs run as an operator runs them, and small releases made by hand."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import release, schemas
+
+ROOT = Path(__file__).resolve().parent.parent
+ARROW_TYPES = {
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "smallint": pa.int16(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "array<string>": pa.list_(pa.string()),
+    "array<float>": pa.list_(pa.float32()),
+}
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory):
+    """One local session for all tests that need one, made when the first asks for it."""
+    os.environ["PIPELINE_LOG"] = str(tmp_path_factory.mktemp("log") / "spark.log")
+    os.environ["LOG4J_CONFIGURATION_FILE"] = str(ROOT / "conf" / "log4j2.properties")
+    os.environ["PYTHONPATH"] = str(ROOT)  # the workers import pipeline, too
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # by default the first python3 on PATH
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    from pyspark.sql import SparkSession
+
+    from pipeline.job import SESSION
+
+    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.sql.shuffle.partitions", "2")  # 200 by default: a minute of empty tasks
+    for key, value in SESSION.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+def submit(
+    *arguments: str, script: str = "spark-submit.sh", cwd: Path = ROOT, **env: str
+) -> subprocess.CompletedProcess:
+    """Run spark-submit.sh as an operator would; stdout and stderr as text. env: None takes a variable away."""
+    environment = {**os.environ, "PYSPARK_PYTHON": "", "LOG4J_CONFIGURATION_FILE": "", **env}
+    environment = {key: value for key, value in environment.items() if value is not None and value != ""}
+    for inherited in ("PIPELINE_LOG", "PYTHONPATH", "SPARK_LOCAL_IP"):
+        environment.pop(inherited, None)
+    command = [str(cwd / script), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
+
+
+def write_table(folder: Path, table: str, rows: list[tuple]) -> None:
+    """Write rows as a table of a release, one Parquet file."""
+    columns = schemas.TABLES[table]
+    schema = pa.schema([(column.name, ARROW_TYPES[column.type]) for column in columns])
+    (folder / table).mkdir(parents=True, exist_ok=True)
+    records = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    pq.write_table(pa.Table.from_pylist(records, schema=schema), folder / table / "part-0.parquet")
+
+
+MOVIES = [
+    # movie_id, title, year, genres, imdb_id, tmdb_id, n_ratings, mean_rating, raw_title
+    (1, "Toy Story", 1995, ["Animation", "Comedy"], "tt0114709", 862, 200, 3.9, "Toy Story (1995)"),
+    (2, "Toy Story 2", 1999, ["Animation", "Comedy"], None, None, 90, 3.8, "Toy Story 2 (1999)"),
+    (3, "Heat", 1995, ["Crime"], None, None, 100, 3.9, "Heat (1995)"),
+    (4, "The Heat", 2013, ["Comedy", "Crime"], None, None, 6, 3.0, "Heat, The (2013)"),
+    (5, "The Matrix", 1999, ["Action"], None, None, 270, 4.2, "Matrix, The (1999)"),
+    (6, "Amélie (Le Fabuleux destin)", 2001, ["Comedy"], None, None, 120, 4.1, "Amelie (Fabuleux destin, Le) (2001)"),
+    (7, "Emma", 1996, ["Comedy"], None, None, 30, 3.9, "Emma (1996)"),
+    (8, "Emma", 1996, ["Drama"], None, None, 1, 3.0, "Emma (1996)"),
+    (9, "Unseen", None, ["Crime"], None, None, 0, None, "Unseen"),
+    (10, "Genreless", None, [], None, None, 0, None, "Genreless"),
+]
+NEIGHBOURS = [
+    # movie_id, neighbour_id, rank, similarity
+    (1, 2, 1, 0.75), (1, 6, 2, 0.25), (1, 5, 3, 0.125), (1, 7, 4, -0.5),
+    (3, 5, 1, 0.375), (3, 6, 2, 0.25), (3, 1, 3, 0.125),
+    (5, 3, 1, 0.5), (5, 1, 2, 0.25),
+]  # fmt: skip
+POPULARITY = [
+    ("*", 5, 1, 1.0), ("*", 1, 2, 0.75), ("*", 6, 3, 0.5), ("*", 3, 4, 0.25),
+    ("Animation", 1, 1, 0.75), ("Comedy", 1, 1, 0.75), ("Comedy", 6, 2, 0.5),
+    ("Crime", 3, 1, 0.25), ("Action", 5, 1, 1.0),
+]  # fmt: skip
+
+
+def write_build(warehouse: Path, **tables: list[tuple]) -> release.Build:
+    """Begin a build that holds the tables above, or those given instead."""
+    build = release.Build.start(warehouse)
+    rows = {"movies": MOVIES, "neighbours": NEIGHBOURS, "popularity": POPULARITY, "rejected": []}
+    rows["item_factors"] = [(movie, [1.0, 0.5]) for movie in (1, 2, 3, 5)]
+    for table, content in {**rows, **tables}.items():
+        write_table(build.path, table, content)
+    build.record("inputs", [{"path": "/data/ratings.csv", "bytes": 1, "sha256": "0"}])
+    return build
+
+
+def publish(warehouse: Path, **tables: list[tuple]) -> Path:
+    """Publish a release of hand-made tables and return its folder."""
+    return write_build(warehouse, **tables).publish(k=4, als_rank=2, min_support=1)
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory) -> Path:
+    """A warehouse with one release made by hand."""
+    folder = tmp_path_factory.mktemp("warehouse")
+    publish(folder)
+    return folder

@@ -1,0 +1,82 @@
+"""python -m pipeline, as typed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.__main__ import main
+from tests.conftest import ROOT, publish
+
+
+@pytest.fixture
+def run(warehouse, capsys):
+    def run(*arguments):
+        code = main([*arguments, "--set", f"warehouse.dir={warehouse}"])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_recommend_resolves_titles_and_gives_reasons(run):
+    code, out, err = run("recommend", "toy stroy", "Heat", "-k", "3")
+    assert code == 0
+    assert "Because you liked Toy Story (1995) and Heat (1995)" in out
+    assert "The Matrix" in out and "Heat 75%, Toy Story 25%" in out
+    assert err == "taking 'toy stroy' as Toy Story (1995)\n"
+
+
+def test_ambiguous_and_unknown_titles_are_asked_back(run):
+    code, out, err = run("recommend", "Emma")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: 'Emma' could be several movies") and "id:MOVIE_ID" in err and "Emma" in err
+    code, _, err = run("recommend", "qqqqqq")
+    assert code == 1 and err.count("\n") == 1 and "no title like 'qqqqqq'" in err
+
+
+def test_search_similar_sql_and_releases(run, warehouse):
+    assert "Amélie" in run("search", "amelie")[1]
+    assert "Toy Story 2" in run("similar", "toy story")[1]
+    assert "has no list" in run("similar", "id:9")[2]
+    code, out, _ = run("sql", "select count(*) as n_movies from movies")
+    assert code == 0 and "n_movies" in out and "10" in out
+    assert run("sql", "drop table movies")[0] == 1
+    code, out, _ = run("releases")
+    assert code == 0 and (warehouse / "CURRENT").read_text().strip() in out and "live" in out
+    assert "no older release" in run("rollback")[2]
+
+
+def test_markup_in_titles_is_text(tmp_path, capsys):
+    from tests.conftest import MOVIES
+
+    evil = [(1, "[red]Toy[/red] [/] Story", *MOVIES[0][2:]), *MOVIES[1:]]
+    publish(tmp_path, movies=evil)
+    assert main(["search", "story", "--set", f"warehouse.dir={tmp_path}"]) == 0
+    assert "[red]Toy[/red] [/] Story" in capsys.readouterr().out
+    assert main(["recommend", "id:1", "--set", f"warehouse.dir={tmp_path}"]) == 0
+    assert "[red]Toy[/red] [/] Story" in capsys.readouterr().out
+
+
+def test_an_empty_warehouse_names_the_command(tmp_path, capsys):
+    for command in (["recommend", "x"], ["search", "x"], ["releases"], ["sql", "from movies"]):
+        assert main([*command, "--set", f"warehouse.dir={tmp_path}"]) == 1
+        assert "run ./spark-submit.sh" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["pipeline.__main__", "pipeline.recommend", "pipeline.release", "pipeline.config",
+                                    "pipeline.schemas", "pipeline.serving", "app.streamlit_app",
+                                    "jobs.download_movielens"])  # fmt: skip
+def test_the_serving_side_never_imports_spark(module):
+    script = f"import sys, {module}; sys.exit(any(name.split('.')[0] in ('pyspark', 'py4j') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
+
+
+def test_stage_modules_know_nothing_of_each_other():
+    """Composition happens in a job's main(): stages import config, schemas, and the rows that a reader returns."""
+    stages = {"ingest", "reader", "factors", "neighbours", "popularity"}
+    for stage in stages:
+        lines = (ROOT / "pipeline" / f"{stage}.py").read_text().splitlines()
+        imported = " ".join(line for line in lines if line.startswith(("from pipeline", "import pipeline")))
+        others = {other for other in stages - {stage} if other in imported}
+        assert others <= ({"reader"} if stage == "ingest" else set())

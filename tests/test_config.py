@@ -1,0 +1,76 @@
+"""Overlays and settings win in the order they are given, and a slip of the finger is named."""
+
+import pytest
+
+from pipeline import config
+from pipeline.config import PipelineError
+
+
+def test_later_overlays_and_settings_win(tmp_path):
+    first, second = tmp_path / "1.yaml", tmp_path / "2.yaml"
+    first.write_text("als: {rank: 8, maxIter: 3}\nneighbours: {k: 5}\n")
+    second.write_text("als: {rank: 16}\n")
+    loaded = config.load([str(first), str(second)], ["neighbours.k=7", "als.regParam=1e-3", "als.numUserBlocks=4"])
+    assert (loaded.als.rank, loaded.als.maxIter, loaded.neighbours.k) == (16, 3, 7)
+    assert (loaded.als.regParam, loaded.als.numUserBlocks) == (0.001, 4)
+
+
+def test_paths_of_files_are_relative_to_the_project_and_settings_to_the_current_folder():
+    assert config.load().data.dir == str(config.ROOT / "data/ml-latest-small")
+    assert config.load([], ["data.dir=mine", "warehouse.dir=123"]).data.dir == "mine"
+    assert config.load([], ["data.dir=s3a://bucket/ml"]).data.dir == "s3a://bucket/ml"
+
+
+def test_mvp_overlay_is_the_outline():
+    loaded = config.load(["conf/mvp.yaml"])
+    als = loaded.als
+    assert (als.rank, als.maxIter, als.regParam, als.implicitPrefs) == (50, 10, 0.05, False)
+    assert loaded.neighbours.similarity == "cosine"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("als.rnk=3", ["als.rnk", "als.rank"]),
+        ("neighbors.k=3", ["neighbors.k", "neighbours.k"]),
+        ("als.rank=many", ["als.rank", "int", "'many'"]),
+        ("als.rank=true", ["als.rank", "int"]),
+        ("als.implicitPrefs=1", ["als.implicitPrefs", "bool"]),
+        ("als", ["section.key=value"]),
+        ("als.rank=[1", ["als.rank", "YAML"]),
+        ("neighbours.similarity=euclid", ["neighbours.similarity", "whitened", "cosine"]),
+        ("likes.confidence=loud", ["likes.confidence", "constant", "rating"]),
+        ("neighbours.k=0", ["neighbours.k", "1"]),
+        ("neighbours.k=40000", ["neighbours.k", "32767"]),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(setting, words):
+    with pytest.raises(PipelineError) as error:
+        config.load([], [setting])
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("als:\n  rank: a: b\n", ["line 2", "YAML"]),
+        ("- a\n", ["sections"]),
+        ("als: 5\n", ["als"]),
+        ("als: {rnk: 1}\n", ["als.rank"]),
+    ],
+)
+def test_a_wrong_overlay_is_named_in_one_line(tmp_path, text, words):
+    overlay = tmp_path / "o.yaml"
+    overlay.write_text(text)
+    with pytest.raises(PipelineError) as error:
+        config.load([str(overlay)])
+    assert "\n" not in str(error.value)
+    for word in ["o.yaml", *words]:
+        assert word in str(error.value)
+
+
+def test_a_missing_overlay_is_named():
+    with pytest.raises(PipelineError, match=r"no-such\.yaml"):
+        config.load(["no-such.yaml"])

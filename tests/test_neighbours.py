@@ -1,0 +1,90 @@
+"""The lists are exactly those of brute force, however the work was cut."""
+
+import itertools
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from pipeline.neighbours import TopK, neighbours_table
+
+
+def brute_force(ids, vectors, candidates, k):
+    """All (movie, neighbour, rank, similarity), from the full matrix; whole numbers, so every sum is exact."""
+    similarity = vectors.astype(np.float64) @ vectors.T
+    rows = []
+    for i, movie in enumerate(ids):
+        others = sorted((-similarity[i, j], other) for j, other in enumerate(ids) if j != i and other in candidates)
+        rows += [(movie, other, rank, -value) for rank, (value, other) in enumerate(others[:k], 1)]
+    return rows
+
+
+def grid(n, rank, seed, spread=3):
+    """Vectors of small whole numbers: full of ties, and exact in any order of summation."""
+    return np.random.default_rng(seed).integers(-spread, spread + 1, (n, rank)).astype(np.float32)
+
+
+def lists(batch):
+    return list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("n", "rank", "k", "block"), [(300, 2, 7, 40), (300, 8, 50, 300), (40, 3, 100, 7), (900, 4, 20, 900)]
+)
+def test_kernel_equals_brute_force_ties_included(n, rank, k, block):
+    ids, vectors = np.arange(n, dtype=np.int32) * 3 + 1, grid(n, rank, seed=n)
+    best = TopK(ids, vectors, k)
+    for begin in np.random.default_rng(1).permutation(range(0, n, block)):
+        best.add(ids[begin : begin + block], vectors[begin : begin + block])
+    assert lists(best.as_batch()) == brute_force(ids.tolist(), vectors, set(ids.tolist()), k)
+
+
+def test_identical_vectors_are_ties_in_whatever_block_they_stand():
+    """Rounding of a matrix product depends on the place in the matrix; the lists must not."""
+    rng = np.random.default_rng(0)
+    few = rng.standard_normal((5, 64)).astype(np.float32)
+    ids, vectors = np.arange(1000, dtype=np.int32), few[rng.integers(0, 5, 1000)]
+    results = []
+    for block in (1000, 333, 64):
+        best = TopK(ids, vectors, 30)
+        for begin in range(0, 1000, block):
+            best.add(ids[begin : begin + block], vectors[begin : begin + block])
+        results.append(lists(best.as_batch()))
+    assert results[0] == results[1] == results[2]
+    for (movie, neighbour, _, value), (next_movie, next_neighbour, _, next_value) in itertools.pairwise(results[0]):
+        if movie == next_movie:
+            assert (value, -neighbour) > (next_value, -next_neighbour)
+    assert len(results[0]) == 30_000
+
+
+def test_three_four_five():
+    """(3, 4) is nearer to (6, 8) than to (5, 0): inner products 50 and 15, worked by hand."""
+    ids, vectors = np.array([1, 2, 3], np.int32), np.array([[3, 4], [6, 8], [5, 0]], np.float32)
+    best = TopK(ids[:1], vectors[:1], 2)
+    best.add(ids, vectors)
+    assert lists(best.as_batch()) == [(1, 2, 1, 50.0), (1, 3, 2, 15.0)]
+
+
+def test_vectors_that_are_not_finite_raise():
+    vectors = np.array([[1, np.nan]], np.float32)
+    with pytest.raises(ValueError, match="NaN"):
+        TopK(np.array([1], np.int32), vectors, 1)
+
+
+@pytest.mark.parametrize(("partitions", "query_blocks", "item_blocks"), [(1, 1, 1), (3, 2, 1), (7, 5, 3)])
+def test_table_is_the_same_however_it_was_cut(spark, partitions, query_blocks, item_blocks):
+    ids, vectors = list(range(1, 201)), grid(200, 6, seed=5)
+    frame = spark.createDataFrame(
+        [(i, v.tolist()) for i, v in zip(ids, vectors, strict=True)], "movie_id int, vector array<float>"
+    ).repartition(partitions, F.hash("movie_id"))
+    candidates = frame.where("movie_id % 3 != 0").select("movie_id")
+    table = neighbours_table(frame, candidates, k=12, query_blocks=query_blocks, item_blocks=item_blocks)
+    rows = [tuple(row) for row in table.collect()]
+    assert rows == brute_force(ids, vectors, {i for i in ids if i % 3 != 0}, 12)
+    assert table.dtypes == [("movie_id", "int"), ("neighbour_id", "int"), ("rank", "smallint"), ("similarity", "float")]
+
+
+def test_more_blocks_than_movies_and_lists_longer_than_the_catalogue(spark):
+    frame = spark.createDataFrame([(1, [3.0, 4.0]), (2, [6.0, 8.0])], "movie_id int, vector array<float>")
+    rows = neighbours_table(frame, frame, k=9, query_blocks=4, item_blocks=3).collect()
+    assert [tuple(row) for row in rows] == [(1, 2, 1, 50.0), (2, 1, 1, 50.0)]
