@@ -5,13 +5,12 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from pipeline import config as configuration
 from pipeline import release
 from pipeline.config import PipelineError
-from pipeline.recommend import AmbiguousTitleError, Match, Recommendation, Recommender, named
+from pipeline.recommend import AmbiguousTitleError, Match, Recommender, named
+from pipeline.terminal import console, matches_table, recommendations_table, table
 
 COMMANDS = "recommend, search, similar, sql, releases or rollback"
 
@@ -21,40 +20,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = configuration.load(options.conf, options.settings)
-        options.command(options, Path(config.warehouse.dir), Console(soft_wrap=True))
+        options.command(options, Path(config.warehouse.dir), console())
     except PipelineError as error:
         if options.verbose:
             raise
         print(f"error: {error}", file=sys.stderr)
         if isinstance(error, AmbiguousTitleError) and error.candidates:
-            Console(stderr=True).print(matches_table(error.candidates))
+            console(stderr=True).print(matches_table(error.candidates))
         return 1
     except BrokenPipeError:
         sys.stderr.close()
     return 0
-
-
-def recommendations_table(favourites: list[str], rows: list[Recommendation]) -> Table:
-    """Return the recommendations as a table for the terminal."""
-    table = Table(title=f"Because you liked {escape(' and '.join(favourites))}", title_justify="left")
-    for heading in ("", "title", "year", "genres", "because"):
-        table.add_column(heading, justify="right" if heading in ("", "year") else "left")
-    for row in rows:
-        because = ", ".join(f"{reason.title} {reason.share:.0%}" for reason in row.because[:3])
-        reasons = because if row.source == "neighbours" else f"{row.source}{': ' * bool(because)}{because}"
-        table.add_row(str(row.rank), escape(row.title), _text(row.year), escape(", ".join(row.genres)), escape(reasons))
-    return table
-
-
-def matches_table(matches: list[Match]) -> Table:
-    """Return search results as a table for the terminal."""
-    table = Table()
-    for heading in ("id", "title", "year", "genres", "ratings", "match"):
-        table.add_column(heading, justify="left" if heading in ("title", "genres") else "right")
-    for row in matches:
-        cells = (row.movie_id, row.title, row.year, ", ".join(row.genres), row.n_ratings, f"{row.match:.2f}")
-        table.add_row(*(escape(_text(cell)) for cell in cells))
-    return table
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,36 +80,24 @@ def _similar(options: argparse.Namespace, warehouse: Path, console: Console) -> 
     rows = recommender.similar(movie.movie_id, options.k)
     if not rows:
         raise PipelineError(f"{named(movie)} has no list: nobody liked it yet; try `python -m pipeline recommend`")
-    table = Table(title=f"Goes with {escape(named(movie))}", title_justify="left")
-    for heading in ("", "title", "year", "genres", "similarity"):
-        table.add_column(heading, justify="left" if heading in ("title", "genres") else "right")
-    for row in rows:
-        cells = (row.rank, row.title, row.year, ", ".join(row.genres), f"{row.similarity:.4f}")
-        table.add_row(*(escape(_text(cell)) for cell in cells))
-    console.print(table)
+    lines = [(row.rank, row.title, row.year, ", ".join(row.genres), round(row.similarity, 4)) for row in rows]
+    console.print(table(["", "title", "year", "genres", "similarity"], lines, f"Goes with {named(movie)}"))
 
 
 def _sql(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
     columns, rows = Recommender(release.release_dir(warehouse)).query(options.statement)
-    table = Table()
-    for column in columns:
-        table.add_column(escape(column))
-    for row in rows:
-        table.add_row(*(escape(_text(cell)) for cell in row))
-    console.print(table)
+    console.print(table(columns, rows))
 
 
 def _releases(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
     releases = release.list_releases(warehouse)
     if not releases:
         raise PipelineError(f"{warehouse}: no release has been published here yet; run ./spark-submit.sh")
-    table = Table()
-    for heading in ("release", "live", "movies", "neighbours", "made from"):
-        table.add_column(heading, justify="right" if heading in ("movies", "neighbours") else "left")
-    for row in releases:
-        live = "live" if row.live else ""
-        table.add_row(row.release_id, live, f"{row.n_movies:,}", f"{row.n_neighbours:,}", escape(row.inputs))
-    console.print(table)
+    headings = ["release", "live", "movies", "neighbours", "made from"]
+    lines = [
+        (row.release_id, "live" if row.live else "", row.n_movies, row.n_neighbours, row.inputs) for row in releases
+    ]
+    console.print(table(headings, lines))
 
 
 def _rollback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
@@ -145,10 +109,6 @@ def _resolve(recommender: Recommender, text: str) -> Match:
     if movie.match < 1:
         print(f"taking '{text}' as {named(movie)}", file=sys.stderr)
     return movie
-
-
-def _text(cell: object) -> str:
-    return "" if cell is None else str(cell)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from pipeline import config as configuration
 from pipeline import release, schemas
-from pipeline.__main__ import recommendations_table
 from pipeline.config import PipelineError
 from pipeline.reader import Rows
 from pipeline.recommend import Recommender, named
+from pipeline.terminal import console as open_console
+from pipeline.terminal import recommendations_table
 
 # What the tables depend on; what only makes a run faster stands in conf/spark-*.conf.
 SESSION = {
@@ -123,7 +124,7 @@ class Run:
 
     def say(self, text: str) -> None:
         """Print a line for the operator, as it stands."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def start(main: Callable[[Run], None], description: str) -> None:
@@ -131,8 +132,7 @@ def start(main: Callable[[Run], None], description: str) -> None:
     parser = argparse.ArgumentParser(description=description)
     configuration.add_arguments(parser)
     options = parser.parse_args()
-    terminal = os.environ.get("PIPELINE_TERMINAL") == "yes"
-    console = Console(force_terminal=terminal, soft_wrap=not terminal)
+    console = open_console(terminal=os.environ.get("PIPELINE_TERMINAL") == "yes")
     try:
         config = configuration.load(options.conf, options.settings)
         if "://" in config.warehouse.dir.removeprefix("file://"):

@@ -61,7 +61,7 @@ def build_database(release: Path, *, variables: dict[str, int]) -> dict[str, dic
             connection.execute(f"set variable {name} = {int(value)}")
         for gate in sorted((SQL / "gates").iterdir(), key=lambda path: path.name):
             statement = gate.read_text(encoding="utf-8")
-            problems = connection.execute(statement).fetchmany(3)
+            problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
             if problems:
                 question = statement.splitlines()[0].removeprefix("-- ")
                 found = "; ".join(problem for (problem,) in problems)
@@ -89,8 +89,8 @@ def _load(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path]) 
         connection.execute(f"create table {table} as from read_parquet(?) order by {order}", [paths])
     except duckdb.Error as error:
         raise PipelineError(f"not published: table {table} cannot be read ({str(error).splitlines()[0]})") from error
-    rows = connection.execute(f"select count(*) from {table}").fetchone()[0]
-    promised = connection.execute("select sum(num_rows) from parquet_file_metadata(?)", [paths]).fetchone()[0]
+    rows = connection.execute(f"select count(*) from {table}").fetchall()[0][0]
+    promised = connection.execute("select sum(num_rows) from parquet_file_metadata(?)", [paths]).fetchall()[0][0]
     if rows != promised:
         raise PipelineError(f"not published: table {table} has {rows} rows, its Parquet files promise {promised}")
     return {"rows": rows, "bytes": sum(path.stat().st_size for path in files), "files": len(files)}

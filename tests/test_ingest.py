@@ -74,7 +74,8 @@ def test_titles_and_years(spark, raw, title, year):
 def test_csv_with_everything_that_csv_allows(spark, tmp_path):
     folder = write(
         tmp_path,
-        movies_csv='\ufeffmovieId,title,genres\r\n1,"Dr. ""X"", The (1995)",A|B\r\n2,"One, Two (2001)",(no genres listed)\r\n'
+        movies_csv='\ufeffmovieId,title,genres\r\n1,"Dr. ""X"", The (1995)",A|B\r\n'
+        '2,"One, Two (2001)",(no genres listed)\r\n'
         "3,No Year,\r\n\r\n4,,A\r\n5,Emoji 🎬 ; 'quote' (2001),A| A |\r\n",
     )
     assert movies(spark, folder) == [
@@ -87,9 +88,8 @@ def test_csv_with_everything_that_csv_allows(spark, tmp_path):
 
 
 def test_columns_are_found_by_their_names(spark, tmp_path):
-    folder = write(
-        tmp_path, movies_csv='"title",extra,movie_id\nSolo (2018),x,7\n', ratings_csv="rating,movie_id,user_id\n4,7,1\n"
-    )
+    catalogue = '"title",extra,movie_id\nSolo (2018),x,7\n'
+    folder = write(tmp_path, movies_csv=catalogue, ratings_csv="rating,movie_id,user_id\n4,7,1\n")
     assert movies(spark, folder) == [(7, "Solo", 2018, [])]
     assert ratings(spark, folder) == ([(1, 7, 4.0)], [])
 

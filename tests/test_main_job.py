@@ -108,7 +108,7 @@ def test_saved_model_loads(published, spark):
     folder = release.release_dir(published[0])
     model = ALSModel.load(str(folder / "model" / "als"))
     assert model.rank == 8
-    n_factors = duckdb.execute(f"select count(*) from read_parquet('{folder}/item_factors/*.parquet')").fetchone()[0]
+    n_factors = duckdb.sql(f"select count(*) from read_parquet('{folder}/item_factors/*.parquet')").fetchall()[0][0]
     assert model.itemFactors.count() == n_factors == 40
 
 
@@ -120,7 +120,7 @@ def test_train_and_build_apart_make_the_same_lists(published, checkerboard, tmp_
     assert result.returncode == 0, result.stdout + result.stderr
     together, apart = (release.release_dir(warehouse) for warehouse in (published[0], tmp_path))
     query = "from read_parquet('{}/neighbours/*.parquet') order by movie_id, rank"
-    assert duckdb.execute(query.format(together)).fetchall() == duckdb.execute(query.format(apart)).fetchall()
+    assert duckdb.sql(query.format(together)).fetchall() == duckdb.sql(query.format(apart)).fetchall()
 
 
 def test_mvp_overlay_runs_and_the_live_factors_serve_again(checkerboard, tmp_path):
@@ -133,7 +133,7 @@ def test_mvp_overlay_runs_and_the_live_factors_serve_again(checkerboard, tmp_pat
     assert result.returncode == 0, result.stdout + result.stderr
     second = release.release_dir(tmp_path)
     assert second != first
-    longest = duckdb.execute(f"select max(rank) from read_parquet('{second}/neighbours/*.parquet')").fetchone()[0]
+    longest = duckdb.sql(f"select max(rank) from read_parquet('{second}/neighbours/*.parquet')").fetchall()[0][0]
     assert longest == 3 and release.read_manifest(second)["config"]["neighbours"]["k"] == 3
 
 

@@ -116,7 +116,7 @@ def test_texts_that_mean_no_movie_find_none(recommender, text):
 
 def test_lengths_and_numbers_are_bounded(recommender):
     for k in (0, -1, 1001):
-        with pytest.raises(PipelineError, match="k must lie"):
+        with pytest.raises(PipelineError, match="k must"):
             recommender.recommend([1], k=k)
     with pytest.raises(PipelineError, match="at most 50"):
         recommender.recommend(list(range(51)))
@@ -144,7 +144,7 @@ def test_macros_are_what_an_analyst_calls(recommender):
     ],
 )
 def test_a_reader_can_only_read_this_release(recommender, statement):
-    with pytest.raises(PipelineError, match="^sql: "):
+    with pytest.raises(PipelineError, match=r"^sql: "):
         recommender.query(statement)
 
 
