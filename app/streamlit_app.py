@@ -101,10 +101,10 @@ def show_favourites(favourites: list[Match]) -> None:
 def show(row: Recommendation) -> None:
     """Draw one recommendation: rank, title, year, genres, and what brought it."""
     year = f" ({row.year})" if row.year else ""
-    with st.container(border=True):
+    genres = " · ".join(plain(genre) for genre in row.genres) or "no genres listed"
+    with st.container(border=True, gap="xsmall"):
         st.markdown(f"**{row.rank}. {plain(row.title)}**{year}")
-        st.caption(" · ".join(plain(genre) for genre in row.genres) or "no genres listed")
-        st.caption(plain(reason(row)))
+        st.caption(f"{genres}  \n{plain(reason(row))}")
 
 
 def reason(row: Recommendation) -> str:
