@@ -3,11 +3,9 @@
     ./spark-submit.sh jobs/download_movielens.py SIZE [--to DIR] [--url BASE] [--verbose]
 
 The result is the folder DIR/ml-SIZE (DIR: the project's `data`), put in place by one rename after every check, so
-what has that name is whole. Until then the bytes are in DIR/ml-SIZE.zip.part, and the same command resumes from
-them; `.part.json` holds the server's ETag or Last-Modified, so that a file which changed in between is fetched from
-the start. Proxies: HTTP_PROXY, HTTPS_PROXY, NO_PROXY. Exit codes: 0 ready, 1 failed, 2 wrong command line, 130 stopped.
-
-spark-submit.sh runs this file as plain python, where the package `pipeline` is not on the path.
+what has that name is whole. Until then the bytes are in DIR/ml-SIZE.zip.part, and the same command resumes from them.
+Proxies: HTTP_PROXY, HTTPS_PROXY, NO_PROXY. Exit codes: 0 ready, 1 failed, 2 wrong command line, 130 stopped.
+spark-submit.sh runs this file as plain python, so the package `pipeline` is out of its reach.
 """
 
 import argparse
@@ -27,21 +25,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 import requests
-import rich.progress
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-COMMAND = "./spark-submit.sh jobs/download_movielens.py"
 BASE_URL = "https://files.grouplens.org/datasets/movielens"
 DATA_DIR = Path(__file__).resolve().parents[1] / "data"
-CITATION = "Harper & Konstan 2015, https://doi.org/10.1145/2827872"
 
 # Unpacked megabytes, rounded up from public listings; `latest` grows.
-UNPACKED_MB = {
-    "latest-small": 4, "100k": 16, "1m": 25, "10m": 270, "20m": 890, "25m": 1160, "32m": 960, "latest": 1600,
-}  # fmt: skip
+UNPACKED_MB = {"latest-small": 4, "100k": 16, "1m": 25, "10m": 270, "20m": 890, "25m": 1160, "32m": 960, "latest": 1600}
 MAX_GROWTH = 4  # an archive may unpack to this many times the size above
 MAX_MEMBERS = 200  # ml-100k, the one with most, has about 25
 RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
@@ -52,52 +45,35 @@ TRIES = 5  # failures in a row that brought no new byte
 BACKOFF = 1.0  # seconds before the first retry; doubles
 TIMEOUT = (10, 60)  # seconds to connect, seconds of silence
 CALM_SECONDS = 5.0  # between progress lines where there is no terminal
-Show = Callable[[int, int | None], None]  # show(bytes done, bytes in total if known), see progress()
-TRANSIENT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; a failure is one line that says what to do about it."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run the command line and return its exit code; a failure is one line on stderr."""
     options = parse_options(arguments)
-    again = f"{COMMAND} {shlex.join(arguments)}"
     try:
         print(download(options.size, options.to, options.url))
         return 0
     except KeyboardInterrupt:
-        print(f"stopped; to resume, run {again}", file=sys.stderr)
+        print("stopped; the same command resumes", file=sys.stderr)
         return 130
     except (OSError, zipfile.BadZipFile) as error:
         if options.verbose:
             traceback.print_exc()
-        print("error:", " ".join(f"{error}{remedy(error, again)}".split()), file=sys.stderr)
+        advice = "; name another folder with --to DIR" if getattr(error, "errno", None) else ""
+        print("error:", " ".join(f"{error}{advice}".split()), file=sys.stderr)
         return 1
 
 
-def parse_options(arguments: list[str]) -> argparse.Namespace:
-    """Return size, to, url, verbose; a mistake is one line that names the sizes, and exit code 2."""
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str):
-            self.exit(2, f"error: {message}; run {COMMAND} SIZE, one of {' '.join(UNPACKED_MB)}\n")
-
-    parser = Parser(prog=COMMAND, description="Fetch, verify and unpack one MovieLens data set.")
+def parse_options(arguments: list[str] | None) -> argparse.Namespace:
+    """Return size, to, url, verbose; a mistake is one line and exit code 2."""
+    command = "./spark-submit.sh jobs/download_movielens.py"
+    parser = argparse.ArgumentParser(prog=command, description="Fetch, verify and unpack one MovieLens data set.")
+    parser.error = lambda message: parser.exit(2, f"error: {message}; {command} --help lists what there is\n")
     parser.add_argument("size", metavar="SIZE", choices=UNPACKED_MB, help=" ".join(UNPACKED_MB))
     parser.add_argument("--to", metavar="DIR", type=Path, default=DATA_DIR, help="folder that gets ml-SIZE")
     parser.add_argument("--url", metavar="BASE", default=BASE_URL, help="where ml-SIZE.zip is (%(default)s)")
     parser.add_argument("--verbose", action="store_true", help="show the stack trace of an error")
     return parser.parse_args(arguments)
-
-
-def remedy(error: Exception, again: str) -> str:
-    """Return what to do about an error, '' where its own text says so; `again` is the command to repeat."""
-    if isinstance(error, zipfile.BadZipFile):
-        return f"; the archive was deleted, to fetch it again run {again}"
-    if isinstance(error, ConnectionError):
-        return f"; what has arrived is kept, to resume run {again}"
-    if isinstance(error, requests.RequestException):
-        return "; check --url and the proxy variables"
-    return "; name another folder with --to DIR" if error.errno else ""
 
 
 def download(size: str, directory: Path, base_url: str) -> str:
@@ -108,75 +84,54 @@ def download(size: str, directory: Path, base_url: str) -> str:
     target, part = directory / f"ml-{size}", directory / f"ml-{size}.zip.part"
     url, limit = f"{base_url.rstrip('/')}/ml-{size}.zip", int(UNPACKED_MB[size] * 10**6 * MAX_GROWTH)
     next_command = f"next: ./spark-submit.sh jobs/run_pipeline.py --set {shlex.quote(f'data.dir={target}')}"
-    if has_ratings(target):
+    if any((target / name).is_file() for name in RATINGS_FILES):  # then it is complete: the rename comes last
         return f"{target} is already there (delete it to fetch it again); {next_command}"
     if target.exists():
         raise FileExistsError(f"{target} holds no ratings file: move it away, then run this again")
-
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        with requests.Session() as session, part.open("ab") as file:
-            length = fetch(session, url, file, limit=limit)
-            md5 = fetch_md5(session, f"{url}.md5")
-        check_md5(part, url, md5)
+        with requests.Session() as session:
+            length = retry(lambda: fetch(session, url, part, limit=limit), url, part)
+            checked = retry(lambda: check_md5(session, f"{url}.md5", part), f"{url}.md5", part)
         install(part, target, limit=limit)
-    except BaseException as error:
-        if isinstance(error, zipfile.BadZipFile) or (part.is_file() and not part.stat().st_size):
-            forget(part)
-        raise
+    except zipfile.BadZipFile as error:
+        forget(part)
+        raise zipfile.BadZipFile(f"{url}: {error}; it was deleted, the same command fetches it again") from error
     forget(part)
-    readme = next(iter(sorted(target.glob("README*"))), target)
-    print(f"conditions of use and citation: {readme} ({CITATION})")
-    proof = "MD5 checked" if md5 else f"no MD5 published, {'length and ' if length else ''}CRCs checked"
+    print(f"conditions of use and citation: {next(iter(sorted(target.glob('README*'))), target)}")
+    proof = "MD5 checked" if checked else f"no MD5 published, {'length and ' if length else ''}CRCs checked"
     return f"{target} is ready ({proof}); {next_command}"
 
 
-def has_ratings(folder: Path) -> bool:
-    """Whether `folder` is a MovieLens folder; one that `install` put there is then complete."""
-    return any((folder / name).is_file() for name in RATINGS_FILES)
-
-
-def fetch(session: requests.Session, url: str, file: BinaryIO, *, limit: int) -> int | None:
-    """Append to `file`, a part opened in mode "ab", what it lacks of `url`; return the announced length if any."""
-    with progress(f"fetching {Path(url).name}") as show:
-        return retry(
-            lambda: fetch_rest(session, url, file, show, limit=limit), url, lambda: os.fstat(file.fileno()).st_size
-        )
-
-
-def fetch_rest(session: requests.Session, url: str, file: BinaryIO, show: Show, *, limit: int) -> int | None:
-    """Make one request for the bytes `file` lacks, or for all of them if the server has another file by now.
+def fetch(session: requests.Session, url: str, part: Path, *, limit: int) -> int | None:
+    """Make one request for the bytes that `part` lacks of `url`, and return the announced length if any.
 
     Bytes are appended only if they continue those here: the server confirms the validator sent in If-Range, and
     Content-Range begins where the part ends. At most `limit` bytes are taken, whatever length was announced.
     """
-    part, have = Path(file.name), os.fstat(file.fileno()).st_size
     known = read_validator(part, url)
-    if not known:
-        have = file.truncate(0)
+    have = part.stat().st_size if known and part.exists() else 0
     # Accept-Encoding: a compressed answer could be neither resumed nor held against its length.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-", "If-Range": known} if have else {})
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        start, total, validator = read_offer(response)
-        if have and response.status_code == 416 and total == have:
+        status, (start, total, validator) = response.status_code, read_offer(response)
+        if status == 416 and total == have:
             return total
-        if (have and response.status_code == 416) or (
-            response.status_code == 206 and (start != have or validator not in (None, known))
-        ):
-            file.truncate(0)
+        if status == 416 or (status == 206 and (start != have or validator not in (None, known))):
+            forget(part)
             raise requests.ConnectionError("the file on the server is another one now, starting over")
-        check_status(response, url)
-        if response.status_code == 200:
-            have = file.truncate(0)
-            validator_file(part).write_text(json.dumps({url: validator}))
-        for chunk in response.iter_content(1 << 16):
-            file.write(chunk)
-            have += len(chunk)
-            show(have, total)
-            if have > limit:
-                raise zipfile.BadZipFile(f"{url} sends more than {megabytes(limit)}, too much to be true")
-    file.flush()
-    if total is not None and os.fstat(file.fileno()).st_size != total:
+        check_status(response)
+        with part.open("ab" if status == 206 else "wb") as file, progress(f"fetching {part.stem}") as show:
+            if status != 206:  # a new beginning, noted once the old bytes are gone
+                validator_file(part).write_text(json.dumps({url: validator}))
+            have = file.tell()
+            for chunk in response.iter_content(1 << 16):
+                file.write(chunk)
+                have += len(chunk)
+                show(have, total)
+                if have > limit:
+                    raise zipfile.BadZipFile(f"more than {megabytes(limit)}, too much to be true")
+    if total is not None and part.stat().st_size != total:
         raise requests.ConnectionError(f"the connection closed at {megabytes(have)} of {megabytes(total)}")
     return total
 
@@ -184,15 +139,15 @@ def fetch_rest(session: requests.Session, url: str, file: BinaryIO, show: Show, 
 def read_offer(response: requests.Response) -> tuple[int | None, int | None, str | None]:
     """Return first byte and total length sent, and what If-Range takes (RFC 9110, 13.1.5); None where not said."""
     headers = response.headers
-    etag = headers.get("ETag", "")
+    etag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
     validator = etag if etag.startswith('"') else headers.get("Last-Modified")  # a weak ETag will not do
     if match := re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", headers.get("Content-Range", "")):
         return match[1] and int(match[1]), int(match[2]), validator
-    length = headers.get("Content-Length", "") if response.status_code == 200 else ""
     return None, int(length) if length.isdigit() else None, validator
 
 
 def validator_file(part: Path) -> Path:
+    """Return the file that says, as {address: ETag or Last-Modified}, what `part` is the beginning of."""
     return part.with_name(f"{part.name}.json")
 
 
@@ -205,33 +160,32 @@ def read_validator(part: Path, url: str) -> str | None:
 
 
 def forget(part: Path) -> None:
+    """Delete `part` and what is known about it."""
     part.unlink(missing_ok=True)
     validator_file(part).unlink(missing_ok=True)
 
 
-def check_status(response: requests.Response, url: str) -> None:
-    """Raise requests.ConnectionError for an answer that may pass (5xx, 408, 429), FileNotFoundError for others."""
-    said = f"{response.status_code} {response.reason}"
+def check_status(response: requests.Response) -> None:
+    """Raise ConnectionError for an answer that may pass and is worth a retry, HTTPError for any other failure."""
     if response.status_code in (408, 429) or response.status_code >= 500:
-        raise requests.ConnectionError(f"the server answered {said}")
-    if response.status_code not in (200, 206):
-        raise FileNotFoundError(f"{url} answered {said}: check --url (default {BASE_URL})")
+        raise requests.ConnectionError(f"the server answered {response.status_code} {response.reason}")
+    response.raise_for_status()
 
 
-def retry(action: Callable, url: str, gained: Callable[[], int] = lambda: 0):
-    """Return what `action` returns; network failures are retried, up to TRIES in a row without a new byte."""
-    best, failures = gained(), 0
+def retry(action: Callable, url: str, part: Path):
+    """Return what `action` returns; network failures are retried, up to TRIES in a row that add nothing to `part`."""
+    best, failures = 0, 0
     while True:
         try:
             return action()
-        except TRANSIENT as error:
-            failures = 1 if gained() > best else failures + 1
-            best = max(best, gained())
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            size = part.stat().st_size if part.exists() else 0
+            best, failures = (size, 1) if size > best else (best, failures + 1)
             if failures >= TRIES:
-                raise ConnectionError(f"cannot fetch {url}: {reason(error)}") from error
+                raise ConnectionError(f"cannot fetch {url}: {reason(error)}; the same command resumes") from error
             wait = BACKOFF * 2 ** (failures - 1)
             print(f"{reason(error)}; trying again in {wait:.0f} s", file=sys.stderr)
-        time.sleep(wait)
+            time.sleep(wait)
 
 
 def reason(error: BaseException) -> str:
@@ -242,113 +196,93 @@ def reason(error: BaseException) -> str:
     return f"at the proxy: {text}" if isinstance(error, requests.exceptions.ProxyError) else text
 
 
-def fetch_md5(session: requests.Session, url: str) -> str | None:
-    """Return the published checksum, None if the server has none (404); anything else there is no pass.
+def check_md5(session: requests.Session, url: str, part: Path) -> bool:
+    """Hold `part` against the checksum at `url`: True if it is that, False if none is published (404).
 
-    GroupLens writes `MD5 (ml-1m.zip) = c4d9...` beside the older archives, `6b51...  ml-25m.zip` since 25m.
+    Raises BadZipFile for another checksum; a page that holds none is no pass. GroupLens writes
+    `MD5 (ml-1m.zip) = c4d9...` beside the older archives, `6b51...  ml-25m.zip` since 25m.
     """
-
-    def get() -> str | None:
-        response = session.get(url, timeout=TIMEOUT)
-        if response.status_code == 404:
-            return None
-        check_status(response, url)
-        return response.text
-
-    text = retry(get, url)
-    if text is None:
-        return None
-    digests = set(re.findall(r"\b[0-9a-f]{32}\b", text.lower()))
-    if len(digests) != 1:
-        raise ConnectionError(f"{url} should hold one checksum and holds {len(digests)}")
-    return digests.pop()
-
-
-def check_md5(part: Path, url: str, md5: str | None) -> None:
-    """Raise BadZipFile unless `part` has the published checksum. Without one, unpacking checks the CRCs."""
+    response = session.get(url, timeout=TIMEOUT)
+    if response.status_code == 404:
+        return False
+    check_status(response)
+    published = re.findall(r"\b[0-9a-f]{32}\b", response.text.lower())
+    if len(published) != 1:
+        raise ConnectionError(f"{url} should hold one checksum and holds {len(published)}; try again later")
     with part.open("rb") as file:
-        found = md5 and hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != md5:
-        raise zipfile.BadZipFile(f"{url} arrived with MD5 {found}, published is {md5}")
+        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if [found] != published:
+        raise zipfile.BadZipFile(f"arrived with MD5 {found}, published is {published[0]}")
+    return True
 
 
 def install(part: Path, target: Path, *, limit: int) -> None:
-    """Unpack `part` beside `target` and put its one top folder in place by a rename, so that it appears complete.
+    """Unpack `part` beside `target`, then rename its top folder into place; BadZipFile if the archive is no good.
 
     Each run unpacks into a folder of its own: two at once cannot mix, the first rename wins.
     """
     prefix = f".{target.name}.unpacking-"
     with TemporaryDirectory(prefix=prefix, dir=target.parent) as work:
-        os.replace(unpack(part, Path(work), limit=limit), target)
+        try:
+            folder = unpack(part, Path(work), limit=limit)
+        except Exception as error:  # zipfile raises nearly anything for a damaged archive
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise  # the disk's fault
+            raise zipfile.BadZipFile(f"damaged or unsafe: {reason(error)}") from error
+        os.replace(folder, target)
     for left in target.parent.glob(f"{prefix}*"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
 
 
 def unpack(part: Path, work: Path, *, limit: int) -> Path:
-    """Unpack the archive into the empty folder `work`, at most `limit` bytes, and return its one top folder.
+    """Unpack the archive into the empty folder `work` and return its one top folder.
 
-    Raises BadZipFile if it is damaged, unsafe, or without a ratings file. Names and declared sizes are judged
-    before the first byte is written; then bytes are counted as they come, and zipfile checks their CRCs.
+    Names and declared sizes are judged before the first byte is written. Then bytes are counted as they come, since
+    declared sizes may lie, and zipfile checks their CRCs.
     """
-    name = part.name.removesuffix(".part")
-    try:
-        with zipfile.ZipFile(part) as archive, progress(f"unpacking {name}") as show:
-            members = check_members(archive.infolist(), limit)
-            written, total = 0, sum(member.file_size for member in members)
-            for member in members:
-                path = work / member.filename
-                (path if member.is_dir() else path.parent).mkdir(parents=True, exist_ok=True)
-                if member.is_dir():
-                    continue
-                with archive.open(member) as source, path.open("xb") as sink:
-                    for chunk in read_bounded(source, limit - written):
-                        sink.write(chunk)
-                        written += len(chunk)
-                        show(written, total)
-                    sink.flush()
-                    os.fsync(sink.fileno())  # else a power cut could leave empty files under the final name
-    except Exception as error:  # zipfile raises nearly anything for a damaged archive
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise  # the disk's fault
-        raise zipfile.BadZipFile(f"{name} is damaged or unsafe: {reason(error)}") from error
-    folder = work / members[0].filename.split("/")[0]
-    if not has_ratings(folder):
-        raise zipfile.BadZipFile(f"{name} is not MovieLens: it has none of {', '.join(RATINGS_FILES)}")
-    return folder
+    with zipfile.ZipFile(part) as archive, progress(f"unpacking {part.stem}") as show:
+        top, files = check_members(archive.infolist(), limit)
+        done, total = 0, sum(member.file_size for member in files)
+        for member in files:
+            path = work / member.filename
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, path.open("xb") as sink:
+                while chunk := source.read(1 << 20):
+                    done += len(chunk)
+                    if done > limit:
+                        raise zipfile.BadZipFile(f"it unpacks to more than {megabytes(limit)}")
+                    sink.write(chunk)
+                    show(done, total)
+                sink.flush()
+                os.fsync(sink.fileno())  # else a power cut could leave empty files under the final name
+    return work / top
 
 
-def check_members(members: list[zipfile.ZipInfo], limit: int) -> list[zipfile.ZipInfo]:
-    """Return `members` if they are plain files and folders below one top folder, few enough and small enough."""
+def check_members(members: list[zipfile.ZipInfo], limit: int) -> tuple[str, list[zipfile.ZipInfo]]:
+    """Return the top folder's name and the files below it; BadZipFile if one could do harm or there are no ratings."""
     if not 0 < len(members) <= MAX_MEMBERS:
         raise zipfile.BadZipFile(f"it has {len(members)} members, 1 to {MAX_MEMBERS} are allowed")
-    if (total := sum(member.file_size for member in members)) > limit:
-        raise zipfile.BadZipFile(f"it would unpack to {megabytes(total)}, {megabytes(limit)} are allowed")
+    if (size := sum(member.file_size for member in members)) > limit:
+        raise zipfile.BadZipFile(f"it would unpack to {megabytes(size)}, {megabytes(limit)} are allowed")
     top = members[0].filename.split("/")[0]
     for member in members:
         checks = {
             "would leave the folder": MEMBER_NAME.fullmatch(member.filename),
             "is a link or a device": stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR),
             f"is not below {top}/": member.filename.startswith(f"{top}/"),
-            # zipfile hands out the others in chunks of any size, which would get past read_bounded
+            # zipfile unpacks others in chunks of any size, before they are counted
             "is packed in an odd way": member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED),
         }
         if failed := [what for what, passed in checks.items() if not passed]:
             raise zipfile.BadZipFile(f"its member {member.filename!r} {failed[0]}")
-    return members
-
-
-def read_bounded(source: BinaryIO, budget: int) -> Iterator[bytes]:
-    """Yield the bytes of `source` in chunks; BadZipFile once they are more than `budget`, whatever was declared."""
-    while chunk := source.read(1 << 20):
-        budget -= len(chunk)
-        if budget < 0:
-            raise zipfile.BadZipFile("it unpacks to more than it may")
-        yield chunk
+    if not {f"{top}/{name}" for name in RATINGS_FILES} & {member.filename for member in members}:
+        raise zipfile.BadZipFile(f"it has none of {', '.join(RATINGS_FILES)}")
+    return top, [member for member in members if not member.is_dir()]
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Show]:
-    """Yield show(done, total): a bar on a terminal, otherwise a line every CALM_SECONDS at most."""
+def progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield show(bytes done, bytes in total if known): a bar on a terminal, else a line every CALM_SECONDS at most."""
     last = time.monotonic()
 
     def write_line(done: int, total: int | None) -> None:
@@ -357,17 +291,17 @@ def progress(label: str) -> Iterator[Show]:
             last = time.monotonic()
             print(f"{label}: {megabytes(done)}{f' of {megabytes(total)}' if total else ''}", file=sys.stderr)
 
-    if not sys.stderr.isatty():
+    columns = "{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    if sys.stderr.isatty():
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(label, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    else:
         yield write_line
-        return
-    columns = "{task.description}", rich.progress.BarColumn(), rich.progress.DownloadColumn()
-    speed = rich.progress.TransferSpeedColumn(), rich.progress.TimeRemainingColumn()
-    with rich.progress.Progress(*columns, *speed, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def megabytes(size: int) -> str:
+    """Return a number of bytes as text."""
     return f"{size / 1e6:,.1f} MB"
 
 

@@ -1,0 +1,72 @@
+"""Every command that the README shows with its output is run, and prints the same kind of output."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from pipeline import schemas
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def console_sessions():
+    """Yield (command, lines of output) of the README's console blocks in their order."""
+    for block in re.findall(r"```console\n(.*?)```", README, re.S):
+        for session in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            command, *output = session.strip("\n").split("\n")
+            yield command, output
+
+
+def in_kind(text):
+    """What two runs have in common: words, with ids, numbers and the width of columns taken out."""
+    text = re.sub(r"\d{8}T\d{6}Z-(run_pipeline-\d+|[0-9a-f]{6})", "ID", text)
+    return re.sub(r"\s+", " ", re.sub(r"[\d.,]+", "#", text)).strip()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the project with this environment, so that the developer's own warehouse stays as it is."""
+    folder = tmp_path_factory.mktemp("checkout")
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in names.stdout.splitlines():
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+def test_the_readme_shows_what_its_commands_print(checkout):
+    sessions = list(console_sessions())
+    assert sessions[0][0] == "./spark-submit.sh" and len(sessions) >= 6
+    environment = {key: value for key, value in os.environ.items() if key not in ("PIPELINE_LOG", "PYTHONPATH")}
+    environment.pop("LOG4J_CONFIGURATION_FILE", None)
+    for command, shown in sessions:
+        run = subprocess.run(
+            command, shell=True, cwd=checkout, env=environment, text=True, timeout=400,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert run.returncode == 0, f"{command}\n{run.stdout}"
+        assert run.stdout.strip()
+        printed = [in_kind(line.replace(str(checkout) + "/", "")) for line in run.stdout.splitlines()]
+        position = 0
+        for line in shown:
+            if line != "...":
+                assert in_kind(line) in printed[position:], f"{command} did not print: {line}\n{run.stdout}"
+                position = printed.index(in_kind(line), position) + 1
+
+
+def test_the_readme_lists_every_table_with_its_columns():
+    for table in schemas.TABLES:
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{table}` |"))
+        columns = re.sub(r"\(.*?\)", "", row.split("|")[3])
+        assert [name.strip() for name in columns.split(",")] == schemas.names(table)
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
