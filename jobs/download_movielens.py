@@ -32,7 +32,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens"
 DATA_DIR = Path(__file__).resolve().parents[1] / "data"
-
 # Unpacked megabytes, rounded up from public listings; `latest` grows.
 UNPACKED_MB = {"latest-small": 4, "100k": 16, "1m": 25, "10m": 270, "20m": 890, "25m": 1160, "32m": 960, "latest": 1600}
 MAX_GROWTH = 4  # an archive may unpack to this many times the size above
@@ -40,7 +39,6 @@ MAX_MEMBERS = 200  # ml-100k, the one with most, has about 25
 RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
 # Rules out `.`, `..`, absolute paths, drive letters and backslashes; MovieLens names are all like this.
 MEMBER_NAME = re.compile(r"((?!\.\.?(/|$))[\w.-]+(/|$))+", re.ASCII)
-
 TRIES = 5  # failures in a row that brought no new byte
 BACKOFF = 1.0  # seconds before the first retry; doubles
 TIMEOUT = (10, 60)  # seconds to connect, seconds of silence
@@ -59,8 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, zipfile.BadZipFile) as error:
         if options.verbose:
             traceback.print_exc()
-        advice = "; name another folder with --to DIR" if getattr(error, "errno", None) else ""
-        print("error:", " ".join(f"{error}{advice}".split()), file=sys.stderr)
+        hint = "; check --url and the proxy variables" if isinstance(error, requests.RequestException) else ""
+        hint = "; name another folder with --to DIR" if getattr(error, "errno", None) else hint
+        print("error:", " ".join(f"{error}{hint}".split()), file=sys.stderr)
         return 1
 
 
@@ -77,10 +76,7 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def download(size: str, directory: Path, base_url: str) -> str:
-    """Bring DIR/ml-SIZE into place if it is not there, and return what to tell the user.
-
-    Raises BadZipFile (damaged or unsafe archive, deleted), ConnectionError (gave up, resumable) and OSError.
-    """
+    """Bring DIR/ml-SIZE into place if it is not there, and return what to tell the user; OSError or BadZipFile."""
     target, part = directory / f"ml-{size}", directory / f"ml-{size}.zip.part"
     url, limit = f"{base_url.rstrip('/')}/ml-{size}.zip", int(UNPACKED_MB[size] * 10**6 * MAX_GROWTH)
     next_command = f"next: ./spark-submit.sh jobs/run_pipeline.py --set {shlex.quote(f'data.dir={target}')}"
@@ -106,8 +102,8 @@ def download(size: str, directory: Path, base_url: str) -> str:
 def fetch(session: requests.Session, url: str, part: Path, *, limit: int) -> int | None:
     """Make one request for the bytes that `part` lacks of `url`, and return the announced length if any.
 
-    Bytes are appended only if they continue those here: the server confirms the validator sent in If-Range, and
-    Content-Range begins where the part ends. At most `limit` bytes are taken, whatever length was announced.
+    Bytes are appended only if they continue those here: the server confirms the ETag or Last-Modified noted in
+    `.part.json`, and begins where the part ends. At most `limit` bytes are taken, whatever length was announced.
     """
     known = read_validator(part, url)
     have = part.stat().st_size if known and part.exists() else 0
@@ -123,7 +119,7 @@ def fetch(session: requests.Session, url: str, part: Path, *, limit: int) -> int
         check_status(response)
         with part.open("ab" if status == 206 else "wb") as file, progress(f"fetching {part.stem}") as show:
             if status != 206:  # a new beginning, noted once the old bytes are gone
-                validator_file(part).write_text(json.dumps({url: validator}))
+                part.with_suffix(".part.json").write_text(json.dumps({url: validator}))
             have = file.tell()
             for chunk in response.iter_content(1 << 16):
                 file.write(chunk)
@@ -146,15 +142,10 @@ def read_offer(response: requests.Response) -> tuple[int | None, int | None, str
     return None, int(length) if length.isdigit() else None, validator
 
 
-def validator_file(part: Path) -> Path:
-    """Return the file that says, as {address: ETag or Last-Modified}, what `part` is the beginning of."""
-    return part.with_name(f"{part.name}.json")
-
-
 def read_validator(part: Path, url: str) -> str | None:
-    """Return the validator of the file at `url` that `part` begins; None if unknown or from another address."""
+    """Return the ETag or Last-Modified noted when `part` was begun; None if unknown or from another address."""
     try:
-        return json.loads(validator_file(part).read_text()).get(url)
+        return json.loads(part.with_suffix(".part.json").read_text()).get(url)
     except (OSError, ValueError):
         return None
 
@@ -162,7 +153,7 @@ def read_validator(part: Path, url: str) -> str | None:
 def forget(part: Path) -> None:
     """Delete `part` and what is known about it."""
     part.unlink(missing_ok=True)
-    validator_file(part).unlink(missing_ok=True)
+    part.with_suffix(".part.json").unlink(missing_ok=True)
 
 
 def check_status(response: requests.Response) -> None:

@@ -11,7 +11,7 @@ from pipeline.config import PipelineError
 SQL = importlib.resources.files("pipeline") / "sql"
 DATABASE = "serving.duckdb"
 # Statements run in this order on a database that holds the tables.
-MACROS = ["search_words", "search_key", "search_names", "recommend", "similar", "search_movies"]
+MACROS = ["search_words", "search_key", "search_names", "ranked", "recommend", "similar", "search_movies"]
 # What a reader's connection may do: look at this one file, and nothing else.
 READER = {
     "enable_external_access": False,
