@@ -1,15 +1,19 @@
 """The main job: ratings to item factors to top-K neighbour lists to a published release, in one Spark application."""
 
 from jobs.build_neighbours import build_neighbours
-from jobs.train_als import train
+from jobs.evaluate import evaluate
+from jobs.train_als import load, train
 from pipeline.job import Run, start
 
 
 def main(run: Run) -> None:
     """Build a release from the ratings, make it live, and show ten recommendations from it."""
     run.start_build()
-    movies, item_factors = train(run)
+    ratings, movies = load(run)
+    item_factors = train(run, ratings, movies)
     build_neighbours(run, movies, item_factors)
+    if run.config.evaluation.enabled:
+        evaluate(run, ratings, movies)
     release = run.publish()
     run.show_example(release)
 

@@ -1,5 +1,8 @@
 """Ratings to item factors: reads and checks the data, trains ALS, saves movies, popularity, factors and the model."""
 
+from types import SimpleNamespace
+
+from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame
 
 from pipeline import ingest, reader
@@ -11,15 +14,15 @@ from pipeline.popularity import popularity_table
 def main(run: Run) -> None:
     """Train into a new build and leave it for build_neighbours.py."""
     run.start_build()
-    train(run)
+    ratings, movies = load(run)
+    train(run, ratings, movies)
     run.build.save_manifest()
     run.say("trained; next: ./spark-submit.sh jobs/build_neighbours.py, with the same --conf and --set")
 
 
-def train(run: Run) -> tuple[DataFrame, DataFrame]:
-    """Save movies, rejected, popularity, item_factors and the model; return the tables movies and item_factors."""
+def load(run: Run) -> tuple[DataFrame, DataFrame]:
+    """Return the accepted ratings, persisted, and the movies table, saved; save what was rejected."""
     config, spark = run.config, run.spark
-
     with run.stage("ingest") as stage:
         read_ratings = reader.read_ratings(spark, config.data.dir)
         read_movies = reader.read_movies(spark, config.data.dir)
@@ -35,24 +38,38 @@ def train(run: Run) -> tuple[DataFrame, DataFrame]:
         rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
         run.record_inputs([read_ratings, read_movies, read_links], tally)
         stage.note = f"{tally['accepted']:,} ratings of {movies.count():,} movies, {rejected.count():,} rows rejected"
+    return ratings, movies
 
+
+def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
+    """Return the item_factors table, saved; save the model and popularity."""
+    config = run.config
     with run.stage("train") as stage:
-        likes = likes_table(ratings, **vars(config.likes), max_rating=config.data.max_rating).persist()
-        training = likes if config.als.implicitPrefs else ratings.select("user_id", "movie_id", "rating")
-        model = train_als(training, blocks=run.cores, **vars(config.als))
+        model = fit(config, ratings, run.cores)
         model.write().overwrite().save(str(run.build.path / "model" / "als"))
         item_factors = run.save("item_factors", item_factors_table(model), files=run.cores)
-        limits = {
-            "titles_per_genre": config.popularity.titles_per_genre,
-            "min_support": config.neighbours.min_support,
-        }
-        run.save("popularity", popularity_table(likes, movies, **limits), files=1)
+        run.save("popularity", popular(config, ratings, movies), files=1)
         kind = "implicit" if config.als.implicitPrefs else "explicit"
-        stage.note = f"{kind} ALS of rank {model.rank} on {training.count():,} ratings, {item_factors.count():,} movies"
+        stage.note = f"{kind} ALS of rank {model.rank}, {item_factors.count():,} movies"
+    return item_factors
 
-    for frame in (checked_movies, checked_ratings, likes):
-        frame.unpersist()
-    return movies, item_factors
+
+def fit(config: SimpleNamespace, ratings: DataFrame, cores: int) -> ALSModel:
+    """Return ALS fitted to the likes or, where it is explicit, to the stars."""
+    likes = likes_table(ratings, **vars(config.likes))
+    training = likes if config.als.implicitPrefs else ratings.select("user_id", "movie_id", "rating")
+    return train_als(training, blocks=cores, **vars(config.als))
+
+
+def popular(config: SimpleNamespace, ratings: DataFrame, movies: DataFrame) -> DataFrame:
+    """Return the popularity table of these ratings."""
+    return popularity_table(
+        ratings,
+        movies,
+        min_rating=config.likes.min_rating,
+        titles_per_genre=config.popularity.titles_per_genre,
+        min_support=config.neighbours.min_support,
+    )
 
 
 if __name__ == "__main__":

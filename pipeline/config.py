@@ -18,7 +18,7 @@ CONF = importlib.resources.files("pipeline").parent / "conf"
 ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
 PATHS = ("data.dir", "warehouse.dir")
 CHOICES = {
-    "likes.confidence": ("constant", "rating"),
+    "likes.weight": ("constant", "graded"),
     "neighbours.similarity": ("whitened", "cosine"),
 }
 # Smallest and largest value; what als: takes is checked by Spark. Ranks are stored as smallint.
@@ -32,6 +32,10 @@ RANGES = {
     "neighbours.query_block": (1, 2**20),
     "neighbours.item_block": (1, 2**20),
     "popularity.titles_per_genre": (1, 32767),
+    "evaluation.folds": (2, 100),
+    "evaluation.draws": (1, 100),
+    "evaluation.min_targets": (1, 10_000),
+    "evaluation.max_users": (1, 1_000_000),
 }
 
 

@@ -11,20 +11,17 @@ from pyspark.sql import functions as F
 GRAM_ROWS = 4096  # rows summed at once: fixed, so that the sum does not depend on the batches Spark sends
 
 
-def likes_table(ratings: DataFrame, *, min_rating: float, max_rating: float, confidence: str) -> DataFrame:
-    """Return the ratings that count as likes: user_id, movie_id, weight float in (0, 1].
+def likes_table(ratings: DataFrame, *, min_rating: float, weight: str, neutral_rating: float) -> DataFrame:
+    """Return the ratings that speak for a movie: user_id, movie_id, weight float > 0.
 
-    A rating below min_rating stars is no like. confidence 'constant': every like weighs 1; 'rating':
-    max_rating weighs 1 and min_rating 0.5, linear between.
+    weight 'constant': min_rating stars or more weigh 1, fewer are left out. 'graded': neutral_rating and below is
+    left out, min_rating weighs 1, linear between and beyond.
     """
-    if confidence == "rating":
-        span = max(max_rating - min_rating, 1e-9)
-        weight = F.lit(1.0) - 0.5 * (max_rating - F.col("rating")) / span
+    if weight == "graded":
+        value = (F.col("rating") - neutral_rating) / (min_rating - neutral_rating)
     else:
-        weight = F.lit(1.0)
-    return ratings.where(F.col("rating") >= min_rating).select(
-        "user_id", "movie_id", weight.cast("float").alias("weight")
-    )
+        value = F.when(F.col("rating") >= min_rating, 1.0).otherwise(0.0)
+    return ratings.select("user_id", "movie_id", value.cast("float").alias("weight")).where("weight > 0")
 
 
 def train_als(training: DataFrame, *, blocks: int, **params) -> ALSModel:

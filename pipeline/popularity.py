@@ -6,13 +6,15 @@ from pyspark.sql import functions as F
 from pipeline import schemas
 
 
-def popularity_table(likes: DataFrame, movies: DataFrame, *, titles_per_genre: int, min_support: int) -> DataFrame:
+def popularity_table(
+    ratings: DataFrame, movies: DataFrame, *, min_rating: float, titles_per_genre: int, min_support: int
+) -> DataFrame:
     """Return the popularity table: the most liked movies of each genre and, as genre '*', of the catalogue.
 
-    One row per genre, rank; at most titles_per_genre per genre, ties by movie_id. score: number of likes
-    relative to the most liked movie. Movies with fewer than min_support ratings or without a like do not appear.
+    One row per genre, rank; at most titles_per_genre per genre, ties by movie_id. score: number of likes,
+    ratings of min_rating stars or more, relative to the most liked movie. Movies with fewer than min_support ratings or without a like do not appear.
     """
-    liked = likes.groupBy("movie_id").agg(F.count("*").alias("n_likes"))
+    liked = ratings.where(F.col("rating") >= min_rating).groupBy("movie_id").agg(F.count("*").alias("n_likes"))
     liked = movies.where(F.col("n_ratings") >= min_support).join(liked, "movie_id", how="inner")
     scored = liked.withColumn("score", F.col("n_likes") / F.max("n_likes").over(Window.partitionBy()))
     genre = F.explode(F.concat(F.array(F.lit("*")), "genres"))

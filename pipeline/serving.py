@@ -1,15 +1,19 @@
 """serving.duckdb: made from a release's Parquet tables, held to the gates, and opened for reading."""
 
 import importlib.resources
+import itertools
 from pathlib import Path
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 
 from pipeline import schemas
 from pipeline.config import PipelineError
 
 SQL = importlib.resources.files("pipeline") / "sql"
 DATABASE = "serving.duckdb"
+BULK = 500  # requests ranked in one query
 # Statements run in this order on a database that holds the tables.
 MACROS = ["search_words", "search_key", "search_names", "ranked", "recommend", "similar", "search_movies"]
 # What a reader's connection may do: look at this one file, and nothing else.
@@ -36,6 +40,31 @@ def connect(release: Path) -> duckdb.DuckDBPyConnection:
             f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]}); "
             "go back with `python -m pipeline rollback`, or run ./spark-submit.sh"
         ) from error
+
+
+def in_memory(tables: dict[str, pa.Table]) -> duckdb.DuckDBPyConnection:
+    """Return a database in memory with these tables (movies, neighbours, popularity) and the ranking, for evaluation."""
+    connection = duckdb.connect()
+    for name, table in tables.items():
+        connection.register("arriving", table)
+        connection.execute(f"create table {name} as from arriving")
+        connection.unregister("arriving")
+    connection.execute(sql("ranked"))
+    return connection
+
+
+def ranked(connection: duckdb.DuckDBPyConnection, favourites: list[np.ndarray], k: int) -> list[np.ndarray]:
+    """Return what the ranked macro answers to each request: movie ids int32, best first, at most k."""
+    lists = []
+    for begin in range(0, len(favourites), BULK):
+        part = [ids.tolist() for ids in favourites[begin : begin + BULK]]
+        query = (
+            "select request, movie_id from ranked(?::int[][], k := ?::int) order by request, tier, score desc, movie_id"
+        )
+        answer = connection.execute(query, [part, k]).fetchnumpy()
+        begins = np.searchsorted(answer["request"], np.arange(1, len(part) + 2))
+        lists += [answer["movie_id"][a:b] for a, b in itertools.pairwise(begins)]
+    return lists
 
 
 def build_database(release: Path, *, variables: dict[str, int]) -> dict[str, dict[str, int]]:

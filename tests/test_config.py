@@ -39,7 +39,7 @@ def test_mvp_overlay_is_the_outline():
         ("als", ["section.key=value"]),
         ("als.rank=[1", ["als.rank", "YAML"]),
         ("neighbours.similarity=euclid", ["neighbours.similarity", "whitened", "cosine"]),
-        ("likes.confidence=loud", ["likes.confidence", "constant", "rating"]),
+        ("likes.weight=loud", ["likes.weight", "constant", "graded"]),
         ("neighbours.k=0", ["neighbours.k", "1"]),
         ("neighbours.k=40000", ["neighbours.k", "32767"]),
     ],

@@ -23,12 +23,15 @@ def collected(vectors):
     return np.array([row.vector for row in vectors.orderBy("movie_id").collect()])
 
 
-def test_likes_begin_at_min_rating(spark):
-    ratings = spark.createDataFrame([(1, 1, 3.5), (1, 2, 4.0), (1, 3, 5.0)], "user_id int, movie_id int, rating float")
-    constant = likes_table(ratings, min_rating=4.0, max_rating=5.0, confidence="constant")
+def test_likes_weigh_by_their_stars(spark):
+    ratings = spark.createDataFrame(
+        [(1, 1, 3.5), (1, 2, 4.0), (1, 3, 5.0), (1, 4, 2.0)], "user_id int, movie_id int, rating float"
+    )
+    knobs = {"min_rating": 4.0, "neutral_rating": 2.0}
+    constant = likes_table(ratings, weight="constant", **knobs)
     assert [tuple(row) for row in constant.collect()] == [(1, 2, 1.0), (1, 3, 1.0)]
-    graded = likes_table(ratings, min_rating=4.0, max_rating=5.0, confidence="rating")
-    assert [tuple(row) for row in graded.collect()] == [(1, 2, 0.5), (1, 3, 1.0)]
+    graded = likes_table(ratings, weight="graded", **knobs)
+    assert [tuple(row) for row in graded.collect()] == [(1, 1, 0.75), (1, 2, 1.0), (1, 3, 1.5)]
 
 
 def test_cosine_vectors_have_length_one_and_zeros_stay(spark):

@@ -1,0 +1,148 @@
+"""Yardsticks: what simpler or well-known methods recommend from the same training part. numpy and scipy, no Spark."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from pipeline.metrics import Catalogue
+
+EASE_LIMIT = 12_000  # movies: EASE inverts a dense movies x movies matrix, 1.2 GB at this size
+
+
+class Training(NamedTuple):
+    """The training part of one fold.
+
+    stars: float32 CSR [users, movies], in the order of catalogue.movie_ids; likes: the same, 1 where a rating is a
+    like; candidates: bool [movies], the movies that may be recommended.
+    """
+
+    stars: sp.csr_matrix
+    likes: sp.csr_matrix
+    candidates: np.ndarray
+    catalogue: Catalogue
+    seed: int
+
+
+Score = Callable[[sp.csr_matrix], np.ndarray]  # favourites, 0/1 CSR [requests, movies] -> scores [requests, movies]
+
+
+def random(training: Training) -> Score:
+    """Any candidate is as good as any other."""
+    generator = np.random.default_rng(training.seed)
+    return lambda favourites: generator.random(favourites.shape)
+
+
+def popularity(training: Training) -> Score:
+    """Most liked first, whoever asks."""
+    liked = np.asarray(training.likes.sum(axis=0)).ravel()
+    return lambda favourites: np.broadcast_to(liked, favourites.shape).copy()
+
+
+def genre_popularity(training: Training) -> Score:
+    """Likes times the cosine of the movie's genres and those of the favourites together."""
+    liked = np.asarray(training.likes.sum(axis=0)).ravel()
+    genres = training.catalogue.genres
+
+    def score(favourites: sp.csr_matrix) -> np.ndarray:
+        taste = favourites @ genres
+        taste /= np.maximum(np.linalg.norm(taste, axis=1, keepdims=True), 1e-12)
+        return (taste @ genres.T) * liked
+
+    return score
+
+
+def item_item(training: Training, shrinkage: float = 0.0) -> Score:
+    """Cosine of the movies' likes, times c / (c + shrinkage) for c users in common (Bell and Koren 2007)."""
+    common = (training.likes.T @ training.likes).tocsr()
+    norm = np.sqrt(common.diagonal())
+    common.setdiag(0)
+    common.eliminate_zeros()
+    rows, columns = common.nonzero()
+    count = common.data
+    cosine = count / (norm[rows] * norm[columns]) * count / (count + shrinkage)
+    similarity = sp.csr_matrix((cosine, (rows, columns)), shape=common.shape)
+    return lambda favourites: (favourites @ similarity).toarray()
+
+
+def ease(training: Training, regularisation: float) -> Score:
+    """The closed-form linear autoencoder without self-similarity (Steck 2019)."""
+    movies = np.flatnonzero(np.asarray(training.likes.sum(axis=0)).ravel())
+    liked = training.likes[:, movies].astype(np.float64)
+    if liked.shape[0] < len(movies):
+        # (X'X + aI)^-1 = (I - X'(XX' + aI)^-1 X) / a: the inverse of the smaller side
+        small = np.linalg.inv((liked @ liked.T).toarray() + regularisation * np.eye(liked.shape[0]))
+        inverse = -(liked.T @ (liked.T @ small).T) / regularisation
+        inverse[np.diag_indices_from(inverse)] += 1 / regularisation
+    else:
+        inverse = np.linalg.inv((liked.T @ liked).toarray() + regularisation * np.eye(len(movies)))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+
+    def score(favourites: sp.csr_matrix) -> np.ndarray:
+        scores = np.zeros(favourites.shape)
+        scores[:, movies] = favourites[:, movies] @ weights
+        return scores
+
+    return score
+
+
+def implicit_als_cosine(training: Training, rank: int = 64, alpha: float = 10.0, regularisation: float = 0.1) -> Score:
+    """Implicit ALS and the cosine of its item factors (Hu, Koren and Volinsky 2008), by the implicit library."""
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    model = AlternatingLeastSquares(
+        factors=rank, alpha=alpha, regularization=regularisation, iterations=10, num_threads=1,
+        random_state=training.seed,
+    )  # fmt: skip
+    model.fit(training.likes, show_progress=False)
+    return _cosine(model.item_factors)
+
+
+def explicit_als_cosine(
+    training: Training, rank: int = 50, regularisation: float = 0.05, iterations: int = 10
+) -> Score:
+    """The outline this project began as: ALS on the stars, regularisation times support (Zhou et al. 2008), cosine."""
+    generator = np.random.default_rng(training.seed)
+    items = generator.standard_normal((training.stars.shape[1], rank)) / np.sqrt(rank)
+    users = np.zeros((training.stars.shape[0], rank))
+    by_item = training.stars.T.tocsr()
+    for _ in range(iterations):
+        _solve(training.stars, items, users, regularisation)
+        _solve(by_item, users, items, regularisation)
+    items[np.diff(by_item.indptr) == 0] = 0
+    return _cosine(items)
+
+
+def ranked(score: Score, training: Training, favourites: list[np.ndarray], k: int) -> list[np.ndarray]:
+    """Return each request's k best candidates, movie ids, best first; the favourites themselves never come back."""
+    ids = training.catalogue.movie_ids
+    lists = []
+    for begin in range(0, len(favourites), 256):
+        part = favourites[begin : begin + 256]
+        rows = np.repeat(np.arange(len(part)), [len(movies) for movies in part])
+        columns = training.catalogue.rows(np.concatenate(part))
+        chosen = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(part), len(ids)))
+        scores = np.asarray(score(chosen), np.float64)
+        scores[:, ~training.candidates] = -np.inf
+        scores[rows, columns] = -np.inf
+        # The sort is stable, so that ties fall to the smaller id, as in SQL.
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        lists += [ids[row[np.isfinite(scores[i, row])]] for i, row in enumerate(best)]
+    return lists
+
+
+def _cosine(vectors: np.ndarray) -> Score:
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return lambda favourites: (favourites @ unit) @ unit.T
+
+
+def _solve(ratings: sp.csr_matrix, fixed: np.ndarray, solved: np.ndarray, regularisation: float) -> None:
+    """Solve each row of ratings for its factors, in place, with the other side fixed."""
+    ridge = regularisation * np.eye(fixed.shape[1])
+    for row in range(ratings.shape[0]):
+        begin, end = ratings.indptr[row : row + 2]
+        if end > begin:
+            seen = fixed[ratings.indices[begin:end]]
+            solved[row] = np.linalg.solve(seen.T @ seen + (end - begin) * ridge, seen.T @ ratings.data[begin:end])
