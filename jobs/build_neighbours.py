@@ -4,31 +4,42 @@ from types import SimpleNamespace
 
 from pyspark.sql import DataFrame
 
-from pipeline.factors import vectors_table
+from jobs.train_als import load
+from pipeline.factors import likes_table
 from pipeline.job import Run, start
 from pipeline.neighbours import neighbours_table
+from pipeline.vectors import cosine_vectors, spectral_vectors, whitened_vectors
 
 
 def main(run: Run) -> None:
     """Compute the lists from factors that were trained before, and publish."""
     run.continue_build()
-    build_neighbours(run, run.read("movies"), run.read("item_factors"))
+    ratings, movies = load(run)
+    build_neighbours(run, ratings, movies, run.read("item_factors"))
     run.publish()
 
 
-def build_neighbours(run: Run, movies: DataFrame, item_factors: DataFrame) -> DataFrame:
+def build_neighbours(run: Run, ratings: DataFrame, movies: DataFrame, item_factors: DataFrame) -> DataFrame:
     """Return the neighbours table, saved."""
     with run.stage("neighbours") as stage:
-        n_movies = item_factors.count()
-        neighbours = run.save("neighbours", lists(run.config, movies, item_factors, n_movies, run.cores))
-        stage.note = f"{neighbours.count():,} neighbours ({run.config.neighbours.similarity}) for {n_movies:,} movies"
+        neighbours = run.save("neighbours", lists(run.config, ratings, movies, item_factors, run.cores))
+        stage.note = f"{neighbours.count():,} neighbours, {run.config.neighbours.similarity}"
     return neighbours
 
 
-def lists(config: SimpleNamespace, movies: DataFrame, item_factors: DataFrame, n_movies: int, cores: int) -> DataFrame:
-    """Return the top-K list of each of the n_movies that have factors."""
+def lists(
+    config: SimpleNamespace, ratings: DataFrame, movies: DataFrame, item_factors: DataFrame, cores: int
+) -> DataFrame:
+    """Return the neighbours table of these factors."""
     knobs = config.neighbours
-    vectors = vectors_table(item_factors, similarity=knobs.similarity, whitening=knobs.whitening)
+    if knobs.similarity == "spectral":
+        likes = likes_table(ratings, **vars(config.likes))
+        vectors = spectral_vectors(item_factors, likes, movies, **vars(config.spectral))
+    elif knobs.similarity == "whitened":
+        vectors = whitened_vectors(item_factors, whitening=knobs.whitening)
+    else:
+        vectors = cosine_vectors(item_factors)
+    n_movies = vectors.count()
     return neighbours_table(
         vectors,
         movies.where(movies.n_ratings >= knobs.min_support),

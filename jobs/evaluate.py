@@ -1,4 +1,4 @@
-"""Held-out favourites to metrics: trains without some users, asks as they would on the page, compares with yardsticks."""
+"""Held-out favourites to metrics: trains without some users, asks as they would, compares with yardsticks."""
 
 from types import SimpleNamespace
 
@@ -107,7 +107,7 @@ def served_lists(run: Run, training: DataFrame, movies: DataFrame, requests: dic
     """Return what the page would answer to the requests, from lists made of the training part: the same SQL."""
     config = run.config
     item_factors = item_factors_table(fit(config, training, run.cores)).persist()
-    neighbours = lists(config, movies, item_factors, item_factors.count(), run.cores)
+    neighbours = lists(config, training, movies, item_factors, run.cores)
     asked = {int(movie) for part in requests.values() for favourites in part.favourites for movie in favourites}
     wanted = run.spark.createDataFrame([Row(movie_id=movie) for movie in sorted(asked)], "movie_id int")
     tables = {
@@ -115,7 +115,8 @@ def served_lists(run: Run, training: DataFrame, movies: DataFrame, requests: dic
         "neighbours": neighbours.join(F.broadcast(wanted), "movie_id", how="left_semi"),
         "popularity": popular(config, training, movies),
     }
-    connection = serving.in_memory({name: frame.toArrow() for name, frame in tables.items()})
+    arrow = {name: frame.toArrow() for name, frame in tables.items()}
+    connection = serving.in_memory(arrow, popularity_weight=config.popularity.weight)
     item_factors.unpersist()
     return {n: serving.ranked(connection, part.favourites, K) for n, part in requests.items()}
 

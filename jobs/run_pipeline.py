@@ -11,7 +11,7 @@ def main(run: Run) -> None:
     run.start_build()
     ratings, movies = load(run)
     item_factors = train(run, ratings, movies)
-    build_neighbours(run, movies, item_factors)
+    build_neighbours(run, ratings, movies, item_factors)
     if run.config.evaluation.enabled:
         evaluate(run, ratings, movies)
     release = run.publish()

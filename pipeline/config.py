@@ -19,7 +19,7 @@ ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
 PATHS = ("data.dir", "warehouse.dir")
 CHOICES = {
     "likes.weight": ("constant", "graded"),
-    "neighbours.similarity": ("whitened", "cosine"),
+    "neighbours.similarity": ("spectral", "whitened", "cosine"),
 }
 # Smallest and largest value; what als: takes is checked by Spark. Ranks are stored as smallint.
 RANGES = {
@@ -31,7 +31,13 @@ RANGES = {
     "neighbours.min_support": (0, 2**31 - 1),
     "neighbours.query_block": (1, 2**20),
     "neighbours.item_block": (1, 2**20),
+    "spectral.shrinkage": (1e-6, 1e9),
+    "spectral.damping": (1e-6, 1e6),
+    "spectral.user_exponent": (0, 1),
+    "spectral.popularity_exponent": (-2, 2),
+    "spectral.content": (0, 1e6),
     "popularity.titles_per_genre": (1, 32767),
+    "popularity.weight": (0, 1e6),
     "evaluation.folds": (2, 100),
     "evaluation.draws": (1, 100),
     "evaluation.min_targets": (1, 10_000),

@@ -64,6 +64,7 @@ class Run:
     def continue_build(self) -> None:
         """Go on with what train_als.py left, or with the live release's factors."""
         self.build = release.Build.from_trained(self.warehouse)
+        self.build.manifest.update(inputs=[], ratings={})
         self._record_settings()
 
     def _record_settings(self) -> None:
@@ -101,7 +102,7 @@ class Run:
         with self.stage("publish") as stage:
             rank = len(self.read("item_factors").head().factors)
             gates = {"k": config.neighbours.k, "als_rank": rank, "min_support": config.neighbours.min_support}
-            folder = self.build.publish(**gates)
+            folder = self.build.publish(**gates, popularity_weight=config.popularity.weight)
             stage.note = f"release {folder.name} is live in {self.warehouse}"
         return folder
 

@@ -25,9 +25,9 @@ NEIGHBOURS = pa.schema(
 def neighbours_table(
     vectors: DataFrame, candidates: DataFrame, *, k: int, query_blocks: int, item_blocks: int
 ) -> DataFrame:
-    """Return the neighbours table: the k candidates with the largest inner product, for every movie of vectors.
+    """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j.
 
-    vectors: movie_id, vector array<float>; candidates: movie_id of the movies that may be recommended.
+    vectors: movie_id, query, candidate array<float>; candidates: movie_id of the movies that may be recommended.
     One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
     own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
 
@@ -38,8 +38,8 @@ def neighbours_table(
     how they were cut.
     """
     recommendable = vectors.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
-    queries = _packed(vectors, query_blocks, "query").repartitionById(query_blocks, "query_block")
-    items = _packed(recommendable, item_blocks, "item")
+    queries = _packed(vectors, "query", query_blocks).repartitionById(query_blocks, "query_block")
+    items = _packed(recommendable, "candidate", item_blocks)
 
     def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         faiss.omp_set_num_threads(1)  # Spark runs a task on every core already
@@ -49,7 +49,7 @@ def neighbours_table(
                 block = batch.column("query_block")[row].as_py()
                 if block not in best:
                     best[block] = TopK(*_unpacked(batch, "query", row), k)
-                best[block].add(*_unpacked(batch, "item", row))
+                best[block].add(*_unpacked(batch, "candidate", row))
         for block in sorted(best):
             yield best[block].as_batch()
 
@@ -151,19 +151,19 @@ def _sorted_rows(ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray,
     return ids, similarities
 
 
-def _packed(vectors: DataFrame, blocks: int, name: str) -> DataFrame:
-    """Return one row per block of movies, cut evenly in order of movie_id: <name>_block, _ids and _vectors (binary)."""
+def _packed(vectors: DataFrame, name: str, blocks: int) -> DataFrame:
+    """Return one row per block of movies, cut evenly in order of movie_id: <name>_block, _ids, _vectors (binary)."""
 
     def pack(movies: pa.Table) -> pa.Table:
         movies = movies.sort_by("movie_id").combine_chunks()
         ids = movies.column("movie_id").to_numpy().astype(np.int32)
-        vectors = movies.column("vector").combine_chunks().flatten().to_numpy().astype(np.float32)
+        vectors = movies.column(name).combine_chunks().flatten().to_numpy().astype(np.float32)
         columns = [movies.column("block")[:1], pa.array([ids.tobytes()]), pa.array([vectors.tobytes()])]
         return pa.table(columns, names=[f"{name}_{part}" for part in ("block", "ids", "vectors")])
 
     block = F.ntile(blocks).over(Window.orderBy("movie_id")) - 1
     schema = f"{name}_block int, {name}_ids binary, {name}_vectors binary"
-    return vectors.select("movie_id", "vector", block.alias("block")).groupBy("block").applyInArrow(pack, schema)
+    return vectors.select("movie_id", name, block.alias("block")).groupBy("block").applyInArrow(pack, schema)
 
 
 def _unpacked(batch: pa.RecordBatch, name: str, row: int) -> tuple[np.ndarray, np.ndarray]:

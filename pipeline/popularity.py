@@ -11,12 +11,13 @@ def popularity_table(
 ) -> DataFrame:
     """Return the popularity table: the most liked movies of each genre and, as genre '*', of the catalogue.
 
-    One row per genre, rank; at most titles_per_genre per genre, ties by movie_id. score: number of likes,
-    ratings of min_rating stars or more, relative to the most liked movie. Movies with fewer than min_support ratings or without a like do not appear.
+    One row per genre, rank; at most titles_per_genre per genre, ties by movie_id. score: share of the users who gave
+    min_rating stars or more. Movies with fewer than min_support ratings or without a like do not appear.
     """
     liked = ratings.where(F.col("rating") >= min_rating).groupBy("movie_id").agg(F.count("*").alias("n_likes"))
     liked = movies.where(F.col("n_ratings") >= min_support).join(liked, "movie_id", how="inner")
-    scored = liked.withColumn("score", F.col("n_likes") / F.max("n_likes").over(Window.partitionBy()))
+    users = ratings.agg(F.count_distinct("user_id").alias("n_users"))
+    scored = liked.crossJoin(F.broadcast(users)).withColumn("score", F.col("n_likes") / F.col("n_users"))
     genre = F.explode(F.concat(F.array(F.lit("*")), "genres"))
     ranked = scored.select(genre.alias("genre"), "movie_id", F.col("score").cast("float").alias("score"))
     by_score = Window.partitionBy("genre").orderBy(F.desc("score"), "movie_id")

@@ -182,13 +182,15 @@ class Build:
         """Write the manifest; a build that has one can be gone on with."""
         _replace_durably(self.path / MANIFEST, json.dumps(self.manifest, indent=2, default=str) + "\n")
 
-    def publish(self, *, k: int, als_rank: int, min_support: int) -> Path:
+    def publish(self, *, k: int, als_rank: int, min_support: int, popularity_weight: float = 0.0) -> Path:
         """Build serving.duckdb, check everything, and make this build the live release; return its folder.
 
-        k, als_rank and min_support are what the gates hold the tables to. Raises PipelineError, with the build
-        left for inspection and the live release as it was, when a table or a gate is not as it should be.
+        k, als_rank and min_support are what the gates hold the tables to, popularity_weight goes into the ranking.
+        Raises PipelineError, with the build left for inspection and the live release as it was, when a table or a
+        gate is not as it should be.
         """
-        tables = serving.build_database(self.path, variables={"k": k, "als_rank": als_rank, "min_support": min_support})
+        gates = {"k": k, "als_rank": als_rank, "min_support": min_support}
+        tables = serving.build_database(self.path, popularity_weight=popularity_weight, variables=gates)
         created_at = datetime.now(UTC)
         identity = json.dumps([self.manifest["inputs"], self.manifest["config"], created_at.isoformat()], default=str)
         release_id = f"{created_at:%Y%m%dT%H%M%SZ}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"

@@ -37,7 +37,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("genre", "string", "genre, or '*' for the whole catalogue"),
         Column("movie_id", "int", "a popular movie of that genre"),
         Column("rank", "smallint", "position in the genre; 1 is best"),
-        Column("score", "float", "number of likes relative to the most liked movie of the catalogue, 0 to 1"),
+        Column("score", "float", "share of all users who like the movie, 0 to 1"),
     ),
     "metrics": (
         Column("protocol", "string", "how the model was evaluated"),

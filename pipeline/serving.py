@@ -42,14 +42,14 @@ def connect(release: Path) -> duckdb.DuckDBPyConnection:
         ) from error
 
 
-def in_memory(tables: dict[str, pa.Table]) -> duckdb.DuckDBPyConnection:
-    """Return a database in memory with these tables (movies, neighbours, popularity) and the ranking, for evaluation."""
+def in_memory(tables: dict[str, pa.Table], *, popularity_weight: float) -> duckdb.DuckDBPyConnection:
+    """Return a database in memory with the tables movies, neighbours and popularity, and the ranking."""
     connection = duckdb.connect()
     for name, table in tables.items():
         connection.register("arriving", table)
         connection.execute(f"create table {name} as from arriving")
         connection.unregister("arriving")
-    connection.execute(sql("ranked"))
+    define_macros(connection, ["ranked"], popularity_weight)
     return connection
 
 
@@ -67,10 +67,11 @@ def ranked(connection: duckdb.DuckDBPyConnection, favourites: list[np.ndarray], 
     return lists
 
 
-def build_database(release: Path, *, variables: dict[str, int]) -> dict[str, dict[str, int]]:
+def build_database(release: Path, *, popularity_weight: float, variables: dict[str, int]) -> dict[str, dict[str, int]]:
     """Make serving.duckdb from the release's Parquet tables, run the gates on it, and return rows, bytes, files.
 
-    variables are what the gates read with getvariable(). Raises PipelineError on the first thing amiss.
+    popularity_weight is what ranked.sql counts popularity with; variables are what the gates read with
+    getvariable(). Raises PipelineError on the first thing amiss.
     """
     database = release / DATABASE
     database.unlink(missing_ok=True)
@@ -84,8 +85,7 @@ def build_database(release: Path, *, variables: dict[str, int]) -> dict[str, dic
             sizes[table] = _load(connection, table, files)
             for column in columns:
                 connection.execute(f"comment on column {table}.{column.name} is {_quoted(column.meaning)}")
-        for name in MACROS:
-            connection.execute(sql(name))
+        define_macros(connection, MACROS, popularity_weight)
         for name, value in variables.items():
             connection.execute(f"set variable {name} = {int(value)}")
         for gate in sorted((SQL / "gates").iterdir(), key=lambda path: path.name):
@@ -96,6 +96,13 @@ def build_database(release: Path, *, variables: dict[str, int]) -> dict[str, dic
                 found = "; ".join(problem for (problem,) in problems)
                 raise PipelineError(f"not published, gate {gate.name} asks: {question} It found: {found} ({release})")
     return sizes
+
+
+def define_macros(connection: duckdb.DuckDBPyConnection, names: list[str], popularity_weight: float) -> None:
+    """Define the macros of pipeline/sql on a database that holds the tables."""
+    connection.execute(f"create or replace macro popularity_weight() as {float(popularity_weight)!r}::double")
+    for name in names:
+        connection.execute(sql(name))
 
 
 def sql(name: str) -> str:

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from pipeline.factors import (
+from pipeline.factors import item_factors_table, likes_table, train_als
+from pipeline.vectors import (
+    cosine_vectors,
     gram_matrix,
-    item_factors_table,
-    likes_table,
-    train_als,
     unit_rows,
-    vectors_table,
+    whitened_vectors,
     whitening_matrix,
 )  # fmt: skip
 
@@ -20,7 +19,7 @@ def factors_frame(spark, factors, partitions=2):
 
 
 def collected(vectors):
-    return np.array([row.vector for row in vectors.orderBy("movie_id").collect()])
+    return np.array([row.query for row in vectors.orderBy("movie_id").collect()])
 
 
 def test_likes_weigh_by_their_stars(spark):
@@ -35,16 +34,14 @@ def test_likes_weigh_by_their_stars(spark):
 
 
 def test_cosine_vectors_have_length_one_and_zeros_stay(spark):
-    vectors = collected(
-        vectors_table(factors_frame(spark, np.array([[3.0, 4.0], [0, 0], [0, -2]])), similarity="cosine", whitening=1.0)
-    )
+    vectors = collected(cosine_vectors(factors_frame(spark, np.array([[3.0, 4.0], [0, 0], [0, -2]]))))
     np.testing.assert_allclose(vectors, [[0.6, 0.8], [0, 0], [0, -1]], atol=1e-7)
     assert np.array_equal(unit_rows(np.zeros((2, 2))), np.zeros((2, 2)))
 
 
 def test_whitened_inner_products_are_the_formula(spark):
     factors = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
-    vectors = collected(vectors_table(factors_frame(spark, factors), similarity="whitened", whitening=2.0))
+    vectors = collected(whitened_vectors(factors_frame(spark, factors), whitening=2.0))
     gram = factors.T.astype(np.float64) @ factors
     expected = factors @ np.linalg.inv(gram + 2.0 * np.trace(gram) / 4 * np.eye(4)) @ factors.T
     np.testing.assert_allclose(vectors @ vectors.T, expected, rtol=1e-4, atol=1e-6)

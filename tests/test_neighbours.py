@@ -8,6 +8,8 @@ from pyspark.sql import functions as F
 
 from pipeline.neighbours import TopK, neighbours_table
 
+SCHEMA = "movie_id int, query array<float>, candidate array<float>"
+
 
 def brute_force(ids, vectors, candidates, k):
     """All (movie, neighbour, rank, similarity), from the full matrix; whole numbers, so every sum is exact."""
@@ -75,7 +77,7 @@ def test_vectors_that_are_not_finite_raise():
 def test_table_is_the_same_however_it_was_cut(spark, partitions, query_blocks, item_blocks):
     ids, vectors = list(range(1, 201)), grid(200, 6, seed=5)
     frame = spark.createDataFrame(
-        [(i, v.tolist()) for i, v in zip(ids, vectors, strict=True)], "movie_id int, vector array<float>"
+        [(i, v.tolist(), v.tolist()) for i, v in zip(ids, vectors, strict=True)], SCHEMA
     ).repartition(partitions, F.hash("movie_id"))
     candidates = frame.where("movie_id % 3 != 0").select("movie_id")
     table = neighbours_table(frame, candidates, k=12, query_blocks=query_blocks, item_blocks=item_blocks)
@@ -85,6 +87,6 @@ def test_table_is_the_same_however_it_was_cut(spark, partitions, query_blocks, i
 
 
 def test_more_blocks_than_movies_and_lists_longer_than_the_catalogue(spark):
-    frame = spark.createDataFrame([(1, [3.0, 4.0]), (2, [6.0, 8.0])], "movie_id int, vector array<float>")
+    frame = spark.createDataFrame([(1, [3.0, 4.0], [1.0, 1.0]), (2, [6.0, 8.0], [2.0, 0.0])], SCHEMA)
     rows = neighbours_table(frame, frame, k=9, query_blocks=4, item_blocks=3).collect()
-    assert [tuple(row) for row in rows] == [(1, 2, 1, 50.0), (2, 1, 1, 50.0)]
+    assert [tuple(row) for row in rows] == [(1, 2, 1, 6.0), (2, 1, 1, 14.0)]

@@ -4,8 +4,8 @@
 --   score    see ranked.sql; comparable within one source
 --   because  favourites that brought the movie, {movie_id, title, share} with the largest share first;
 --            shares sum to 1; empty when no favourite did
---   source   'neighbours'; then, where lists are missing or short, 'genre popularity' (the movies most liked
---            in the favourites' genres) and 'popularity' (in the whole catalogue)
+--   source   'neighbours'; 'popularity': liked by many, on no favourite's list; and, where lists are missing or
+--            short, 'genre popularity': the movies most liked in the favourites' genres
 create or replace macro recommend(favourites, k := 10) as table
 with
 chosen as (
@@ -40,7 +40,8 @@ final as (
         row_number() over (order by tier, score desc, movie_id) as rank,
         movie_id, title, year, genres, score,
         coalesce(because, []) as because,
-        ['neighbours', 'genre popularity', 'popularity'][tier] as source
+        -- what no favourite brought came by the weight of popularity alone
+        if(because is null, 'popularity', ['neighbours', 'genre popularity', 'popularity'][tier]) as source
     from chosen
     join movies using (movie_id)
     left join reason using (movie_id)
