@@ -1,8 +1,10 @@
 """Held-out favourites to metrics: trains without some users, asks as they would, compares with yardsticks."""
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
@@ -26,7 +28,6 @@ YARDSTICKS = {
     "EASE, 800": lambda training: baselines.ease(training, 800),
     "EASE, 3000": lambda training: baselines.ease(training, 3000),
     "explicit ALS, cosine": baselines.explicit_als_cosine,
-    "implicit ALS, cosine": baselines.implicit_als_cosine,
 }
 
 
@@ -48,8 +49,14 @@ def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
             requests = held_out(config, ratings.where((F.col("fold") == fold) & F.col("tested")))
             catalogue_movies = with_support(movies, training).persist()
             catalogue = as_catalogue(catalogue_movies, training)
-            served = served_lists(run, training, catalogue_movies, requests)
-            measured.add("served", served, requests, catalogue)
+            factors = item_factors_table(fit(config, training, run.cores)).persist()
+            popularity = popular(config, training, catalogue_movies).toArrow()
+            plain = variant(config, "cosine", popularity_weight=0.0)
+            for name, recipe in (("served", config), ("these ALS factors, cosine", plain)):
+                neighbours = lists(recipe, training, catalogue_movies, factors, run.cores)
+                answers = served_lists(run, recipe, neighbours, catalogue_movies, popularity, requests)
+                measured.add(name, answers, requests, catalogue)
+            factors.unpersist()
             if training.count() <= knobs.max_baseline_ratings:
                 data = as_matrices(config, training, catalogue)
                 for name, yardstick in YARDSTICKS.items():
@@ -103,21 +110,22 @@ def as_catalogue(movies: DataFrame, training: DataFrame) -> metrics.Catalogue:
     return metrics.Catalogue(ids, support, table.column("genres").to_pylist())
 
 
-def served_lists(run: Run, training: DataFrame, movies: DataFrame, requests: dict) -> dict[int, list[np.ndarray]]:
-    """Return what the page would answer to the requests, from lists made of the training part: the same SQL."""
-    config = run.config
-    item_factors = item_factors_table(fit(config, training, run.cores)).persist()
-    neighbours = lists(config, training, movies, item_factors, run.cores)
+def variant(config: SimpleNamespace, similarity: str, *, popularity_weight: float) -> SimpleNamespace:
+    """Return the configuration with another similarity and weight of popularity."""
+    other = copy.deepcopy(config)
+    other.neighbours.similarity, other.popularity.weight = similarity, popularity_weight
+    return other
+
+
+def served_lists(
+    run: Run, config: SimpleNamespace, neighbours: DataFrame, movies: DataFrame, popularity: pa.Table, requests: dict
+) -> dict[int, list[np.ndarray]]:
+    """Return what the page would answer to the requests from these tables: the same SQL."""
     asked = {int(movie) for part in requests.values() for favourites in part.favourites for movie in favourites}
     wanted = run.spark.createDataFrame([Row(movie_id=movie) for movie in sorted(asked)], "movie_id int")
-    tables = {
-        "movies": movies,
-        "neighbours": neighbours.join(F.broadcast(wanted), "movie_id", how="left_semi"),
-        "popularity": popular(config, training, movies),
-    }
-    arrow = {name: frame.toArrow() for name, frame in tables.items()}
-    connection = serving.in_memory(arrow, popularity_weight=config.popularity.weight)
-    item_factors.unpersist()
+    neighbours = neighbours.join(F.broadcast(wanted), "movie_id", how="left_semi")
+    tables = {"movies": movies.toArrow(), "neighbours": neighbours.toArrow(), "popularity": popularity}
+    connection = serving.in_memory(tables, popularity_weight=config.popularity.weight)
     return {n: serving.ranked(connection, part.favourites, K) for n, part in requests.items()}
 
 

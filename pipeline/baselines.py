@@ -88,18 +88,6 @@ def ease(training: Training, regularisation: float) -> Score:
     return score
 
 
-def implicit_als_cosine(training: Training, rank: int = 64, alpha: float = 10.0, regularisation: float = 0.1) -> Score:
-    """Implicit ALS and the cosine of its item factors (Hu, Koren and Volinsky 2008), by the implicit library."""
-    from implicit.cpu.als import AlternatingLeastSquares
-
-    model = AlternatingLeastSquares(
-        factors=rank, alpha=alpha, regularization=regularisation, iterations=10, num_threads=1,
-        random_state=training.seed,
-    )  # fmt: skip
-    model.fit(training.likes, show_progress=False)
-    return _cosine(model.item_factors)
-
-
 def explicit_als_cosine(
     training: Training, rank: int = 50, regularisation: float = 0.05, iterations: int = 10
 ) -> Score:
@@ -118,6 +106,7 @@ def explicit_als_cosine(
 def ranked(score: Score, training: Training, favourites: list[np.ndarray], k: int) -> list[np.ndarray]:
     """Return each request's k best candidates, movie ids, best first; the favourites themselves never come back."""
     ids = training.catalogue.movie_ids
+    candidates = np.flatnonzero(training.candidates)
     lists = []
     for begin in range(0, len(favourites), 256):
         part = favourites[begin : begin + 256]
@@ -125,11 +114,16 @@ def ranked(score: Score, training: Training, favourites: list[np.ndarray], k: in
         columns = training.catalogue.rows(np.concatenate(part))
         chosen = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(part), len(ids)))
         scores = np.asarray(score(chosen), np.float64)
-        scores[:, ~training.candidates] = -np.inf
         scores[rows, columns] = -np.inf
-        # The sort is stable, so that ties fall to the smaller id, as in SQL.
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        lists += [ids[row[np.isfinite(scores[i, row])]] for i, row in enumerate(best)]
+        scores = scores[:, candidates]
+        best = (
+            np.argpartition(-scores, k, axis=1)[:, : k + 1] if k < len(candidates) - 1 else np.arange(len(candidates))
+        )
+        best = np.sort(np.broadcast_to(best, (len(part), np.shape(best)[-1])), axis=1)
+        # Stable, so that ties fall to the smaller id, as in SQL.
+        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(best, order, axis=1)
+        lists += [ids[candidates[row[np.isfinite(scores[i, row])]]] for i, row in enumerate(best)]
     return lists
 
 

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Which ratings should count as likes, and how much? Evaluates the same lists trained on different answers.
+# Prints a row per answer: nDCG@10 and recall@10 for strangers with 1, 3, 5 and 10 favourites, coverage, novelty.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+warehouse=$(mktemp -d)
+trap 'rm -rf "$warehouse"' EXIT
+row() {
+    ./spark-submit.sh jobs/evaluate.py --set warehouse.dir="$warehouse" --set evaluation.max_baseline_ratings=0 \
+        "${@:2}" | sed -n "s/^served */$(printf '%-28s' "$1")/p"
+}
+for stars in 0.5 3.0 3.5 4.0 4.5; do
+    row "$stars stars or more, alike" --set likes.weight=constant --set likes.min_rating=$stars "$@"
+done
+for neutral in 3.0 2.0 1.0; do
+    row "graded from $neutral stars" --set likes.weight=graded --set likes.neutral_rating=$neutral "$@"
+done
