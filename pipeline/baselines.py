@@ -116,12 +116,10 @@ def ranked(score: Score, training: Training, favourites: list[np.ndarray], k: in
         scores = np.asarray(score(chosen), np.float64)
         scores[rows, columns] = -np.inf
         scores = scores[:, candidates]
-        best = (
-            np.argpartition(-scores, k, axis=1)[:, : k + 1] if k < len(candidates) - 1 else np.arange(len(candidates))
-        )
-        best = np.sort(np.broadcast_to(best, (len(part), np.shape(best)[-1])), axis=1)
-        # Stable, so that ties fall to the smaller id, as in SQL.
-        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")[:, :k]
+        width = min(k, len(candidates))
+        # In rising order, and sorted stably, so that ties fall to the smaller id, as in SQL.
+        best = np.sort(np.argpartition(-scores, width - 1, axis=1)[:, :width], axis=1)
+        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
         best = np.take_along_axis(best, order, axis=1)
         lists += [ids[candidates[row[np.isfinite(scores[i, row])]]] for i, row in enumerate(best)]
     return lists

@@ -13,7 +13,7 @@ from pipeline import release
 from pipeline.recommend import Recommender
 from tests.conftest import ROOT, submit
 
-TINY = ["--set", "als.rank=8", "--set", "neighbours.k=12"]
+TINY = ["--set", "als.rank=8", "--set", "neighbours.k=12", "--set", "popularity.weight=0"]
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,9 @@ def assert_checkerboard_lists(folder):
         rows = recommender.recommend(favourites)
         assert len(rows) == 10
         assert all(row.source == "neighbours" and (row.movie_id - favourites[0]) % 2 == 0 for row in rows)
+    # Nobody rated 41: its list comes from its genre alone.
     cold = recommender.recommend([41])
-    assert {row.source for row in cold} == {"genre popularity"}
+    assert {row.source for row in cold} == {"neighbours"}
     assert all(row.movie_id % 2 == 1 for row in cold)
     recommender.close()
 
@@ -135,6 +136,29 @@ def test_mvp_overlay_runs_and_the_live_factors_serve_again(checkerboard, tmp_pat
     assert second != first
     longest = duckdb.sql(f"select max(rank) from read_parquet('{second}/neighbours/*.parquet')").fetchall()[0][0]
     assert longest == 3 and release.read_manifest(second)["config"]["neighbours"]["k"] == 3
+
+
+def test_evaluation_finds_that_colours_are_all_that_matters(checkerboard, tmp_path):
+    """Within a colour likes are nearly alike: asking for one colour must find it, and random must not."""
+    options = [
+        *settings(checkerboard, tmp_path),
+        *TINY,
+        "--set",
+        "evaluation.enabled=true",
+        "--set",
+        "evaluation.folds=2",
+    ]
+    result = submit("jobs/run_pipeline.py", *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    folder = release.release_dir(tmp_path)
+    rows = duckdb.sql(f"from read_parquet('{folder}/metrics/*.parquet')").fetchall()
+    value = {(row[1], row[2], row[3]): row[5] for row in rows}
+    assert value["served", 5, "ndcg"] > 0.7 > 0.5 > value["random", 5, "ndcg"]
+    assert value["EASE, 200", 5, "ndcg"] > 0.7
+    assert {row[2] for row in rows} == {1, 3, 5, 10} and {row[0] for row in rows} == {"strangers"}
+    assert all(row[6] <= row[5] <= row[7] for row in rows if row[3] != "coverage")
+    assert release.read_manifest(folder)["metrics"]["served, 5, ndcg@10"] == value["served", 5, "ndcg"]
+    assert "strangers with 5 favourites" in result.stdout
 
 
 def test_a_killed_run_leaves_the_old_release_live(published, checkerboard):
