@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import hashlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -144,10 +145,12 @@ def start(main: Callable[[Run], None], description: str) -> None:
         with release.writer_lock(Path(config.warehouse.dir.removeprefix("file://"))):
             with _progress("start", None, console):
                 spark = _session(Path(sys.argv[0]).stem)
+            # In place of PySpark's own handler, which asks a JVM that Ctrl-C has reached as well to cancel its jobs.
+            signal.signal(signal.SIGINT, lambda *_: _stop(console.is_terminal))
             main(Run(config, spark, console))
             spark.stop()
     except KeyboardInterrupt:
-        _exit(130, "stopped; what was published before is untouched")
+        _stop(console.is_terminal)
     except Exception as error:
         if options.verbose:
             traceback.print_exc()
@@ -240,7 +243,13 @@ def _one_line(error: Exception) -> str:
     return f"{text[:500]} (details: {log}, or run again with --verbose)"
 
 
+def _stop(terminal: bool) -> None:
+    show_cursor = "\x1b[?25h" if terminal else ""
+    _exit(130, f"{show_cursor}stopped; what was published before is untouched")
+
+
 def _exit(code: int, line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    # Straight to the descriptor: a signal may have come in the middle of a print.
+    os.write(2, f"{line}\n".encode())
     # Not sys.exit: after Ctrl-C the JVM may be gone already, and py4j's exit handlers would complain about it.
     os._exit(code)

@@ -177,6 +177,34 @@ def test_a_killed_run_leaves_the_old_release_live(published, checkerboard):
     assert release.published_ids(warehouse) == [before.name]
 
 
+def processes_of(group):
+    """The command lines of the living processes of a process group."""
+    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return [row[2] for row in rows if row[0] == str(group) and not row[1].startswith("Z")]
+
+
+def test_ctrl_c_stops_everything_in_one_line(checkerboard, tmp_path):
+    command = [ROOT / "spark-submit.sh", "jobs/run_pipeline.py", *settings(checkerboard, tmp_path), *TINY]
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, text=True
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "building").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to every process of the command
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "stopped; what was published before is untouched" in output
+    assert "Traceback" not in output and "Error" not in output
+    deadline = time.monotonic() + 15
+    while (left := processes_of(run.pid)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+    assert release.current_id(tmp_path) is None
+
+
 def test_a_mistake_ends_in_one_line_and_leaves_everything_as_it_was(published, tmp_path):
     warehouse, _ = published
     before = release.release_dir(warehouse)
