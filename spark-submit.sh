@@ -13,6 +13,7 @@ Jobs
   jobs/run_pipeline.py         all stages, then publish (the main job)
   jobs/train_als.py            ratings to item factors
   jobs/build_neighbours.py     item factors to neighbour lists, then publish
+  jobs/evaluate.py             held-out favourites to metrics, beside yardsticks
   jobs/download_movielens.py   fetch a MovieLens data set: latest-small 100k 1m 10m 20m 25m 32m latest
 
 Job options (conf/pipeline.yaml explains every setting)

@@ -32,10 +32,12 @@ YARDSTICKS = {
 
 
 def main(run: Run) -> None:
-    """Evaluate a configuration without publishing anything."""
-    run.start_build()
+    """Evaluate a configuration without publishing anything; the metrics stay in the warehouse's folder evaluation."""
+    run.start_build("evaluation")
     ratings, movies = load(run)
     evaluate(run, ratings, movies)
+    run.build.save_manifest()
+    run.say(f"metrics: {run.build.path / 'metrics'}")
 
 
 def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:

@@ -6,6 +6,7 @@ from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame
 
 from pipeline import ingest, reader
+from pipeline.config import PipelineError
 from pipeline.factors import item_factors_table, likes_table, train_als
 from pipeline.job import Run, start
 from pipeline.popularity import popularity_table
@@ -56,8 +57,11 @@ def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
 
 def fit(config: SimpleNamespace, ratings: DataFrame, cores: int) -> ALSModel:
     """Return ALS fitted to the likes or, where it is explicit, to the stars."""
-    likes = likes_table(ratings, **vars(config.likes))
-    training = likes if config.als.implicitPrefs else ratings.select("user_id", "movie_id", "rating")
+    training = likes_table(ratings, **vars(config.likes))
+    if not config.als.implicitPrefs:
+        training = ratings.select("user_id", "movie_id", "rating")
+    if training.isEmpty():
+        raise PipelineError("no rating counts as a like: lower it with --set likes.min_rating=STARS")
     return train_als(training, blocks=cores, **vars(config.als))
 
 

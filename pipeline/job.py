@@ -57,9 +57,9 @@ class Run:
         self.build.record("timings", {name: round(seconds, 2)})
         self.say(f"{name:<11} {stage.note:<72} {seconds:6.1f} s")
 
-    def start_build(self) -> None:
-        """Begin an empty release and note what it will be made from."""
-        self.build = release.Build.start(self.warehouse)
+    def start_build(self, folder: str = "building") -> None:
+        """Begin an empty release, in a folder of the warehouse, and note what it will be made from."""
+        self.build = release.Build.start(self.warehouse, folder)
         self._record_settings()
 
     def continue_build(self) -> None:

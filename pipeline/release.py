@@ -141,16 +141,16 @@ def writer_lock(warehouse: Path) -> Iterator[None]:
 class Build:
     """A release under construction, in warehouse/building, invisible to readers until publish()."""
 
-    def __init__(self, warehouse: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, warehouse: Path, manifest: dict[str, Any], folder: str = "building") -> None:
         self.warehouse = warehouse
-        self.path = warehouse / "building"
+        self.path = warehouse / folder
         self.manifest = manifest
 
     @classmethod
-    def start(cls, warehouse: Path) -> "Build":
-        """Begin an empty build; whatever an earlier run left unfinished goes."""
+    def start(cls, warehouse: Path, folder: str = "building") -> "Build":
+        """Begin an empty build; whatever an earlier run left unfinished in this folder goes."""
         sections = {key: {} for key in ("config", "versions", "ratings", "timings", "metrics")}
-        build = cls(warehouse, {"inputs": [], **sections})
+        build = cls(warehouse, {"inputs": [], **sections}, folder)
         shutil.rmtree(build.path, ignore_errors=True)
         build.path.mkdir(parents=True)
         return build
