@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import hashlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -122,7 +123,8 @@ class Run:
         python = os.environ.get("PIPELINE_PYTHON", "python")
         where = "" if self.warehouse == configuration.ROOT / "warehouse" else f" --set warehouse.dir={self.warehouse}"
         page = f"{python} -m streamlit run app/streamlit_app.py{where and ' --' + where}"
-        self.say(f'ask for more: {python} -m pipeline recommend{where} "Heat" "Alien"\nopen the page: {page}')
+        titles = " ".join(shlex.quote(title) for title in favourites)
+        self.say(f"ask for others: {python} -m pipeline recommend{where} {titles}\nopen the page: {page}")
 
     def say(self, text: str) -> None:
         """Print a line for the operator, as it stands."""
