@@ -113,6 +113,6 @@ os.replace(new, archive)
 EOF
 
 say "Spark's log: ${PIPELINE_LOG#"$PWD"/}"
-# Java warns on every start that Spark's launcher uses an incubating module, netlib that there is no native BLAS.
+# On every start Java warns of options that Spark's launcher gives it, and netlib that there is no native BLAS.
 exec "$ROOT/.venv/bin/spark-submit" "${sized[@]}" ${spark_options[@]+"${spark_options[@]}"} --py-files "$archive" \
-    "$job" ${job_options[@]+"${job_options[@]}"} 2> >(grep --line-buffered -vE '^WARNING: Using incubator modules: jdk.incubator.vector|^netlib-(blas|lapack): ' >&2)
+    "$job" ${job_options[@]+"${job_options[@]}"} 2> >(grep --line-buffered -vE '^WARNING: (Using incubator modules: jdk.incubator.vector|package .* not in java.base)|^netlib-(blas|lapack): ' >&2)

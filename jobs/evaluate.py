@@ -47,8 +47,10 @@ def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
     ratings = ratings.join(fold_table(run, ratings), "user_id", how="inner").persist()
     with run.stage("evaluate") as stage:
         for fold in range(knobs.folds):
-            training = ratings.where(F.col("fold") != fold).drop("fold").persist()
             requests = held_out(config, ratings.where((F.col("fold") == fold) & F.col("tested")))
+            if not any(part.favourites for part in requests.values()):
+                continue
+            training = ratings.where(F.col("fold") != fold).drop("fold").persist()
             catalogue_movies = with_support(movies, training).persist()
             catalogue = as_catalogue(catalogue_movies, training)
             factors = item_factors_table(fit(config, training, run.cores)).persist()
@@ -93,7 +95,7 @@ def held_out(config: SimpleNamespace, ratings: DataFrame) -> dict[int, protocol.
     users, movies = (likes.column(name).to_numpy() for name in ("user_id", "movie_id"))
     order = np.argsort(users, kind="stable")
     owners, begins = np.unique(users[order], return_index=True)
-    of_user = dict(zip(owners.tolist(), np.split(movies[order], begins[1:]), strict=True))
+    of_user = dict(zip(owners.tolist(), np.split(movies[order], begins[1:]), strict=False))  # no owner: one empty part
     knobs = {"draws": config.evaluation.draws, "min_targets": config.evaluation.min_targets}
     return {n: protocol.draw_requests(of_user, n, seed=config.evaluation.seed, **knobs) for n in N_FAVOURITES}
 
@@ -190,6 +192,8 @@ class Measured:
 
     def report(self) -> str:
         """Return a table of nDCG and recall per model, for the console."""
+        if not self.values:
+            return ""
         models = sorted({model for model, _ in self.users})
         value = {(row.model, row.n_favourites, row.metric): row.value for row in self.rows()}
         lines = [

@@ -161,6 +161,19 @@ def test_evaluation_finds_that_colours_are_all_that_matters(checkerboard, tmp_pa
     assert "strangers with 5 favourites" in result.stdout
 
 
+def test_three_ratings_of_two_films_are_published(tmp_path):
+    """Legal, if degenerate: too few users to evaluate anything, one neighbour each."""
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n1,1,5\n2,1,4.5\n2,2,4\n")
+    (tmp_path / "movies.csv").write_text("movieId,title\n1,A (1990)\n2,B\n")
+    options = [*settings(tmp_path, tmp_path / "w"), "--set", "neighbours.min_support=1"]
+    result = submit("jobs/run_pipeline.py", *options, "--set", "evaluation.enabled=true")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "too few users" in result.stdout
+    recommender = Recommender(release.release_dir(tmp_path / "w"))
+    assert [row.movie_id for row in recommender.similar(1)] == [2]
+    recommender.close()
+
+
 def test_a_killed_run_leaves_the_old_release_live(published, checkerboard):
     warehouse, _ = published
     before = release.release_dir(warehouse)
