@@ -43,7 +43,7 @@ def main(run: Run) -> None:
 def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
     """Return the metrics table, saved: strangers with a few favourites, served lists beside the yardsticks."""
     config, knobs = run.config, run.config.evaluation
-    measured = Measured(knobs.seed)
+    measured = metrics.Measured(K, knobs.seed)
     ratings = ratings.join(fold_table(run, ratings), "user_id", how="inner").persist()
     with run.stage("evaluate") as stage:
         for fold in range(knobs.folds):
@@ -146,74 +146,6 @@ def as_matrices(config: SimpleNamespace, training: DataFrame, catalogue: metrics
     return baselines.Training(
         sp.csr_matrix((stars, (users, movies)), shape), likes, candidates, catalogue, config.evaluation.seed
     )
-
-
-class Measured:
-    """The measures of every model over the folds."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.values: dict[tuple[str, int, str], list[np.ndarray]] = {}
-        self.users: dict[tuple[str, int], list[np.ndarray]] = {}
-        self.shown: dict[tuple[str, int], set[int]] = {}
-        self.n_movies = 0
-
-    def add(
-        self, model: str, ranked: dict[int, list[np.ndarray]], requests: dict, catalogue: metrics.Catalogue
-    ) -> None:
-        """Measure one model's lists in one fold."""
-        self.n_movies = len(catalogue.movie_ids)
-        for n, lists_ in ranked.items():
-            if not lists_:
-                continue
-            for metric, values in metrics.per_request(lists_, requests[n].targets, K, catalogue).items():
-                self.values.setdefault((model, n, metric), []).append(values)
-            self.users.setdefault((model, n), []).append(requests[n].users)
-            self.shown.setdefault((model, n), set()).update(np.concatenate(lists_).tolist())
-
-    def rows(self) -> list[Row]:
-        """Return the rows of the metrics table."""
-        rows = []
-        for (model, n, metric), values in self.values.items():
-            users = np.concatenate(self.users[model, n])
-            value, low, high = metrics.mean_and_interval(np.concatenate(values), users, seed=self.seed)
-            rows.append(self._row(model, n, metric, value, low, high))
-        for (model, n), shown in self.shown.items():
-            rows.append(self._row(model, n, "coverage", len(shown) / self.n_movies, None, None))
-        return rows
-
-    def summary(self) -> str:
-        """Return the headline."""
-        if ("served", 5, "ndcg") not in self.values:
-            return "too few users with enough likes to measure anything"
-        ndcg, recall = (np.concatenate(self.values["served", 5, metric]).mean() for metric in ("ndcg", "recall"))
-        n_users = len(np.unique(np.concatenate(self.users["served", 5])))
-        return f"nDCG@{K} {ndcg:.3f}, recall@{K} {recall:.3f} for {n_users:,} strangers with 5 favourites"
-
-    def report(self) -> str:
-        """Return a table of nDCG and recall per model, for the console."""
-        if not self.values:
-            return ""
-        models = sorted({model for model, _ in self.users})
-        value = {(row.model, row.n_favourites, row.metric): row.value for row in self.rows()}
-        lines = [
-            "model                     "
-            + "".join(f"  {n:>2} favourites " for n in N_FAVOURITES)
-            + "  coverage  novelty"
-        ]
-        for model in sorted(models, key=lambda model: -value.get((model, 5, "ndcg"), 0)):
-            cells = (
-                f"{value.get((model, n, 'ndcg'), 0):.4f} {value.get((model, n, 'recall'), 0):.4f}  "
-                for n in N_FAVOURITES
-            )
-            tail = f"{value.get((model, 5, 'coverage'), 0):8.3f} {value.get((model, 5, 'novelty'), 0):8.2f}"
-            lines.append(f"{model:26}" + "".join(cells) + tail)
-        return "\n".join(lines)
-
-    def _row(self, model: str, n: int, metric: str, value: float, low: float | None, high: float | None) -> Row:
-        return Row(
-            protocol="strangers", model=model, n_favourites=n, metric=metric, k=K, value=value, ci_low=low, ci_high=high
-        )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """How good the lists are: accuracy per user, and what the lists are made of. No Spark."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 PER_USER = ("ndcg", "recall", "hit_rate", "mrr", "novelty", "popularity_share", "diversity", "hub_share",
@@ -77,3 +79,79 @@ def mean_and_interval(
     draws = np.random.default_rng(seed).integers(0, len(means), (samples, len(means)))
     low, high = np.percentile(means[draws].mean(axis=1), [2.5, 97.5])
     return float(means.mean()), float(low), float(high)
+
+
+class Measure(NamedTuple):
+    """One row of the metrics table."""
+
+    protocol: str
+    model: str
+    n_favourites: int
+    metric: str
+    k: int
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+
+
+class Measured:
+    """The measures of every model over the folds."""
+
+    def __init__(self, k: int, seed: int) -> None:
+        """k: length of the lists that are measured; seed: of the bootstrap."""
+        self.k, self.seed = k, seed
+        self.values: dict[tuple[str, int, str], list[np.ndarray]] = {}
+        self.users: dict[tuple[str, int], list[np.ndarray]] = {}
+        self.shown: dict[tuple[str, int], set[int]] = {}
+        self.n_movies = 0
+
+    def add(self, model: str, ranked: dict[int, list[np.ndarray]], requests: dict, catalogue: Catalogue) -> None:
+        """Measure one model's lists in one fold."""
+        self.n_movies = len(catalogue.movie_ids)
+        for n, lists_ in ranked.items():
+            if not lists_:
+                continue
+            for metric, values in per_request(lists_, requests[n].targets, self.k, catalogue).items():
+                self.values.setdefault((model, n, metric), []).append(values)
+            self.users.setdefault((model, n), []).append(requests[n].users)
+            self.shown.setdefault((model, n), set()).update(np.concatenate(lists_).tolist())
+
+    def rows(self) -> list[Measure]:
+        """Return the rows of the metrics table."""
+        rows = []
+        for (model, n, metric), values in self.values.items():
+            users = np.concatenate(self.users[model, n])
+            value, low, high = mean_and_interval(np.concatenate(values), users, seed=self.seed)
+            rows.append(self._row(model, n, metric, value, low, high))
+        for (model, n), shown in self.shown.items():
+            rows.append(self._row(model, n, "coverage", len(shown) / self.n_movies, None, None))
+        return rows
+
+    def summary(self) -> str:
+        """Return the headline."""
+        if ("served", 5, "ndcg") not in self.values:
+            return "too few users with enough likes to measure anything"
+        ndcg, recall = (np.concatenate(self.values["served", 5, metric]).mean() for metric in ("ndcg", "recall"))
+        n_users = len(np.unique(np.concatenate(self.users["served", 5])))
+        return f"nDCG@{self.k} {ndcg:.3f}, recall@{self.k} {recall:.3f} for {n_users:,} strangers with 5 favourites"
+
+    def report(self) -> str:
+        """Return a table of nDCG and recall per model, for the console."""
+        if not self.values:
+            return ""
+        models = sorted({model for model, _ in self.users})
+        numbers = sorted({n for _, n in self.users})
+        value = {(row.model, row.n_favourites, row.metric): row.value for row in self.rows()}
+        lines = [
+            "model                     " + "".join(f"  {n:>2} favourites " for n in numbers) + "  coverage  novelty"
+        ]
+        for model in sorted(models, key=lambda model: -value.get((model, 5, "ndcg"), 0)):
+            cells = (
+                f"{value.get((model, n, 'ndcg'), 0):.4f} {value.get((model, n, 'recall'), 0):.4f}  " for n in numbers
+            )
+            tail = f"{value.get((model, 5, 'coverage'), 0):8.3f} {value.get((model, 5, 'novelty'), 0):8.2f}"
+            lines.append(f"{model:26}" + "".join(cells) + tail)
+        return "\n".join(lines)
+
+    def _row(self, model: str, n: int, metric: str, value: float, low: float | None, high: float | None) -> Measure:
+        return Measure("strangers", model, n, metric, self.k, value, low, high)
