@@ -28,9 +28,14 @@ def build_neighbours(run: Run, ratings: DataFrame, movies: DataFrame, item_facto
 
 
 def lists(
-    config: SimpleNamespace, ratings: DataFrame, movies: DataFrame, item_factors: DataFrame, cores: int
+    config: SimpleNamespace,
+    ratings: DataFrame,
+    movies: DataFrame,
+    item_factors: DataFrame,
+    cores: int,
+    only: DataFrame | None = None,
 ) -> DataFrame:
-    """Return the neighbours table of these factors."""
+    """Return the neighbours table of these factors; only: movie_id of the movies whose lists are needed."""
     knobs = config.neighbours
     if knobs.similarity == "spectral":
         likes = likes_table(ratings, **vars(config.likes))
@@ -43,6 +48,7 @@ def lists(
     return neighbours_table(
         vectors,
         movies.where(movies.n_ratings >= knobs.min_support),
+        only,
         k=knobs.k,
         query_blocks=max(cores, -(-n_movies // knobs.query_block)),
         item_blocks=-(-n_movies // knobs.item_block),

@@ -1,22 +1,23 @@
-"""Held-out favourites to metrics: trains without some users, asks as they would, compares with yardsticks."""
+"""Held-out likes to metrics: trains without what is asked for, asks as visitors would, beside yardsticks."""
 
 import copy
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.build_neighbours import lists
-from jobs.train_als import fit, load, popular
+from jobs.train_als import fit, load, load_tests, popular
 from pipeline import baselines, metrics, protocol, schemas, serving
 from pipeline.factors import item_factors_table
 from pipeline.job import Run, start
 
-N_FAVOURITES = (1, 3, 5, 10)
-K = 10
+AT_ONCE = 3  # splits in work at a time: small data leaves the cores idle between Spark's tasks
 YARDSTICKS = {
     "random": baselines.random,
     "popularity": baselines.popularity,
@@ -41,63 +42,77 @@ def main(run: Run) -> None:
 
 
 def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
-    """Return the metrics table, saved: strangers with a few favourites, served lists beside the yardsticks."""
-    config, knobs = run.config, run.config.evaluation
-    measured = metrics.Measured(K, knobs.seed)
-    ratings = ratings.join(fold_table(run, ratings), "user_id", how="inner").persist()
-    with run.stage("evaluate") as stage:
-        for fold in range(knobs.folds):
-            requests = held_out(config, ratings.where((F.col("fold") == fold) & F.col("tested")))
-            if not any(part.favourites for part in requests.values()):
-                continue
-            training = ratings.where(F.col("fold") != fold).drop("fold").persist()
-            catalogue_movies = with_support(movies, training).persist()
-            catalogue = as_catalogue(catalogue_movies, training)
-            factors = item_factors_table(fit(config, training, run.cores)).persist()
-            popularity = popular(config, training, catalogue_movies).toArrow()
-            plain = variant(config, "cosine", popularity_weight=0.0)
-            for name, recipe in (("served", config), ("these ALS factors, cosine", plain)):
-                neighbours = lists(recipe, training, catalogue_movies, factors, run.cores)
-                answers = served_lists(run, recipe, neighbours, catalogue_movies, popularity, requests)
-                measured.add(name, answers, requests, catalogue)
-            factors.unpersist()
-            if training.count() <= knobs.max_baseline_ratings:
-                data = as_matrices(config, training, catalogue)
-                for name, yardstick in YARDSTICKS.items():
-                    score = yardstick(data)
-                    ranked = {n: baselines.ranked(score, data, asked.favourites, K) for n, asked in requests.items()}
-                    measured.add(name, ranked, requests, catalogue)
-            training.unpersist()
-            catalogue_movies.unpersist()
-        rows = measured.rows()
+    """Return the metrics table, saved: what is served beside the yardsticks, for strangers and for histories."""
+    with run.stage("evaluate") as stage, ThreadPoolExecutor(AT_ONCE) as pool:
+        found = splits(run, ratings, "test")
+        parts = pool.map(functools.partial(measured_split, run, movies), found, range(len(found)))
+        rows = metrics.rows_of(list(parts), seed=run.config.evaluation.seed)
         table = run.save("metrics", run.spark.createDataFrame(rows, schemas.spark_schema("metrics")), files=1)
-        run.build.record("metrics", {f"{row.model}, {row.n_favourites}, {row.metric}@{K}": row.value for row in rows})
-        stage.note = measured.summary()
-    ratings.unpersist()
-    run.say(measured.report())
+        run.build.record("metrics", metrics.headlines(rows))
+        stage.note = metrics.summary(rows)
+    run.say(metrics.report(rows))
     return table
 
 
-def fold_table(run: Run, ratings: DataFrame) -> DataFrame:
-    """Return user_id, fold, tested: every user in one fold, max_users of each fold with their likes as requests."""
+def splits(run: Run, ratings: DataFrame, part: str) -> list[protocol.Split]:
+    """Return the splits of the configured protocols, asking users of the part: 'test' or 'validation'."""
     knobs = run.config.evaluation
-    users = ratings.select("user_id").distinct()
-    fold = F.pmod(F.xxhash64("user_id", F.lit(knobs.seed)), F.lit(knobs.folds)).cast("int")
-    users = users.withColumn("fold", fold)
-    share = F.lit(knobs.folds * knobs.max_users / max(users.count(), 1))
-    chance = F.pmod(F.xxhash64("user_id", F.lit(knobs.seed + 1)), F.lit(1_000_000)) / 1_000_000
-    return users.withColumn("tested", chance < share)
+    shared = {"part": part, "like_rating": knobs.like_rating, "max_users": knobs.max_users, "seed": knobs.seed}
+    found = []
+    if knobs.protocol in ("strangers", "all"):
+        of_folds = {"folds": knobs.folds, "draws": knobs.draws, "min_targets": knobs.min_targets}
+        found += protocol.strangers(ratings, **shared, **of_folds)
+    if knobs.protocol in ("histories", "all"):
+        if knobs.test and part == "test":
+            found.append(protocol.given_histories(ratings, load_tests(run), like_rating=knobs.like_rating))
+        else:
+            found.append(protocol.histories(ratings, **shared))
+    return [split for split in found if any(len(requests.users) for requests in split.requests.values())]
 
 
-def held_out(config: SimpleNamespace, ratings: DataFrame) -> dict[int, protocol.Requests]:
-    """Return the requests of held-out users for each number of favourites."""
-    likes = ratings.where(F.col("rating") >= config.evaluation.like_rating).select("user_id", "movie_id").toArrow()
-    users, movies = (likes.column(name).to_numpy() for name in ("user_id", "movie_id"))
-    order = np.argsort(users, kind="stable")
-    owners, begins = np.unique(users[order], return_index=True)
-    of_user = dict(zip(owners.tolist(), np.split(movies[order], begins[1:]), strict=False))  # no owner: one empty part
-    knobs = {"draws": config.evaluation.draws, "min_targets": config.evaluation.min_targets}
-    return {n: protocol.draw_requests(of_user, n, seed=config.evaluation.seed, **knobs) for n in N_FAVOURITES}
+def measured_split(run: Run, movies: DataFrame, split: protocol.Split, number: int) -> metrics.Measured:
+    """Return the measures of one split: what is served, variants of it, and the yardsticks."""
+    config = run.config
+    training = split.training.persist()
+    movies = with_support(movies, training).persist()
+    catalogue = as_catalogue(movies)
+    measured = metrics.Measured(catalogue)
+
+    def add(model: str, answers: dict) -> None:
+        for asked, requests in split.requests.items():
+            measured.add(model, asked, answers[asked], requests, protocol.lengths(asked))
+
+    factors = item_factors_table(fit(config, training, run.cores)).persist()
+    popularity = popular(config, training, movies).toArrow()
+    served = functools.partial(served_lists, run, training, movies, popularity, split.requests)
+    answers = served(config, factors)
+    add("served", answers)
+    cosine = {"neighbours.similarity": "cosine", "popularity.weight": 0.0}
+    add("these ALS factors, cosine", served(changed(config, cosine), factors))
+    if config.neighbours.similarity == "spectral" and config.spectral.content:
+        add("served, without content", served(changed(config, {"spectral.content": 0.0}), factors))
+    factors.unpersist()
+    if number == 0:
+        reseeded = item_factors_table(fit(changed(config, {"als.seed": config.als.seed + 1}), training, run.cores))
+        for asked, others in served(config, reseeded).items():
+            if len(others):
+                k = protocol.lengths(asked)[0]
+                values = metrics.overlap(answers[asked], others, k)
+                measured.add_values("served", asked, "stability", k, split.requests[asked].users, values)
+    if training.count() <= config.evaluation.max_baseline_ratings:
+        data = as_matrices(config, training, catalogue)
+        for name, yardstick in YARDSTICKS.items():
+            score = yardstick(data)
+            if score is None:
+                run.say(f"{name} left out: it would invert a matrix of {baselines.EASE_LIMIT:,} rows or more")
+                continue
+            add(name, {
+                asked: baselines.ranked(score, data, requests.favourites, requests.seen, protocol.lengths(asked)[-1])
+                for asked, requests in split.requests.items()
+            })  # fmt: skip
+    training.unpersist()
+    movies.unpersist()
+    return measured
 
 
 def with_support(movies: DataFrame, training: DataFrame) -> DataFrame:
@@ -107,30 +122,41 @@ def with_support(movies: DataFrame, training: DataFrame) -> DataFrame:
     return joined.withColumn("n_ratings", F.coalesce("n_training", F.lit(0))).select(schemas.names("movies"))
 
 
-def as_catalogue(movies: DataFrame, training: DataFrame) -> metrics.Catalogue:
+def as_catalogue(movies: DataFrame) -> metrics.Catalogue:
     """Return what the measures need to know of the movies."""
     table = movies.select("movie_id", "n_ratings", "genres").orderBy("movie_id").toArrow()
     ids, support = (table.column(name).to_numpy() for name in ("movie_id", "n_ratings"))
     return metrics.Catalogue(ids, support, table.column("genres").to_pylist())
 
 
-def variant(config: SimpleNamespace, similarity: str, *, popularity_weight: float) -> SimpleNamespace:
-    """Return the configuration with another similarity and weight of popularity."""
+def changed(config: SimpleNamespace, settings: dict[str, object]) -> SimpleNamespace:
+    """Return the configuration with some settings, 'section.key': value, replaced."""
     other = copy.deepcopy(config)
-    other.neighbours.similarity, other.popularity.weight = similarity, popularity_weight
+    for key, value in settings.items():
+        section, name = key.split(".")
+        setattr(getattr(other, section), name, value)
     return other
 
 
 def served_lists(
-    run: Run, config: SimpleNamespace, neighbours: DataFrame, movies: DataFrame, popularity: pa.Table, requests: dict
-) -> dict[int, list[np.ndarray]]:
-    """Return what the page would answer to the requests from these tables: the same SQL."""
-    asked = {int(movie) for part in requests.values() for favourites in part.favourites for movie in favourites}
-    wanted = run.spark.createDataFrame([Row(movie_id=movie) for movie in sorted(asked)], "movie_id int")
-    neighbours = neighbours.join(F.broadcast(wanted), "movie_id", how="left_semi")
+    run: Run,
+    training: DataFrame,
+    movies: DataFrame,
+    popularity: pa.Table,
+    requests: dict[protocol.Asked, protocol.Requests],
+    config: SimpleNamespace,
+    factors: DataFrame,
+) -> dict[protocol.Asked, list[np.ndarray]]:
+    """Return what the page would answer to the requests: lists from these factors, and the same SQL."""
+    asked = {movie for part in requests.values() for ids in part.favourites for movie in ids.tolist()}
+    wanted = run.spark.createDataFrame(pa.table({"movie_id": pa.array(sorted(asked), pa.int32())}))
+    neighbours = lists(config, training, movies, factors, run.cores, only=wanted)
     tables = {"movies": movies.toArrow(), "neighbours": neighbours.toArrow(), "popularity": popularity}
     connection = serving.in_memory(tables, popularity_weight=config.popularity.weight)
-    return {n: serving.ranked(connection, part.favourites, K) for n, part in requests.items()}
+    return {
+        key: serving.ranked(connection, part.favourites, protocol.lengths(key)[-1], part.seen)
+        for key, part in requests.items()
+    }
 
 
 def as_matrices(config: SimpleNamespace, training: DataFrame, catalogue: metrics.Catalogue) -> baselines.Training:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from pipeline import ingest, reader
 from pipeline.config import PipelineError
@@ -38,8 +39,28 @@ def load(run: Run) -> tuple[DataFrame, DataFrame]:
         checked = [(checked_ratings, read_ratings), (checked_movies, read_movies)]
         rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
         run.record_inputs([read_ratings, read_movies, read_links], tally)
+        lowest, highest = ratings.agg(F.min("rating"), F.max("rating")).head()
+        if lowest == highest:
+            ratings = ingest.interactions_as_likes(ratings, like_rating(config))
         stage.note = f"{tally['accepted']:,} ratings of {movies.count():,} movies, {rejected.count():,} rows rejected"
     return ratings, movies
+
+
+def load_tests(run: Run) -> DataFrame:
+    """Return the interactions of the file evaluation.test: user_id, movie_id, rating."""
+    config, path = run.config, run.config.evaluation.test
+    tests = ingest.interactions_table(reader.read_ratings(run.spark, path)).persist()
+    lowest, highest, refused = tests.agg(
+        F.min("rating"), F.max("rating"), F.count_if("user_id is null or movie_id is null")
+    ).head()
+    if refused or lowest is None:
+        raise PipelineError(f"{path}: {refused:,} rows have no user and movie as 32-bit integers; mend the file")
+    return ingest.interactions_as_likes(tests, like_rating(config)) if lowest == highest else tests
+
+
+def like_rating(config: SimpleNamespace) -> float:
+    """Return the stars that stand for an interaction without stars: a like in training and in evaluation."""
+    return max(config.likes.min_rating, config.evaluation.like_rating)
 
 
 def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from pipeline.metrics import Catalogue
 
-EASE_LIMIT = 12_000  # movies: EASE inverts a dense movies x movies matrix, 1.2 GB at this size
+EASE_LIMIT = 12_000  # users or movies, the fewer of the two: EASE inverts a dense matrix of that size, 1.2 GB
 
 
 class Training(NamedTuple):
@@ -66,23 +66,33 @@ def item_item(training: Training, shrinkage: float = 0.0) -> Score:
     return lambda favourites: (favourites @ similarity).toarray()
 
 
-def ease(training: Training, regularisation: float) -> Score:
-    """The closed-form linear autoencoder without self-similarity (Steck 2019)."""
+def ease(training: Training, regularisation: float) -> Score | None:
+    """The closed-form linear autoencoder without self-similarity (Steck 2019); None beyond EASE_LIMIT."""
     movies = np.flatnonzero(np.asarray(training.likes.sum(axis=0)).ravel())
     liked = training.likes[:, movies].astype(np.float64)
-    if liked.shape[0] < len(movies):
+    n_users = liked.shape[0]
+    if min(n_users, len(movies)) > EASE_LIMIT:
+        return None
+    if n_users < len(movies):
         # (X'X + aI)^-1 = (I - X'(XX' + aI)^-1 X) / a: the inverse of the smaller side
-        small = np.linalg.inv((liked @ liked.T).toarray() + regularisation * np.eye(liked.shape[0]))
-        inverse = -(liked.T @ (liked.T @ small).T) / regularisation
-        inverse[np.diag_indices_from(inverse)] += 1 / regularisation
+        small = np.linalg.inv((liked @ liked.T).toarray() + regularisation * np.eye(n_users))
+        diagonal = (1 - np.asarray(liked.multiply((liked.T @ small).T).sum(axis=0)).ravel()) / regularisation
+
+        def times_inverse(rows: sp.csr_matrix) -> np.ndarray:
+            return (rows.toarray() - ((rows @ liked.T) @ small) @ liked) / regularisation
+
     else:
         inverse = np.linalg.inv((liked.T @ liked).toarray() + regularisation * np.eye(len(movies)))
-    weights = -inverse / np.diag(inverse)
-    np.fill_diagonal(weights, 0)
+        diagonal = np.diag(inverse)
+
+        def times_inverse(rows: sp.csr_matrix) -> np.ndarray:
+            return rows @ inverse
 
     def score(favourites: sp.csr_matrix) -> np.ndarray:
+        chosen = favourites[:, movies]
         scores = np.zeros(favourites.shape)
-        scores[:, movies] = favourites[:, movies] @ weights
+        # The weights are -P_ij / P_jj off the diagonal and 0 on it, where the quotient is -1.
+        scores[:, movies] = chosen.toarray() - times_inverse(chosen) / diagonal
         return scores
 
     return score
@@ -103,8 +113,10 @@ def explicit_als_cosine(
     return _cosine(items)
 
 
-def ranked(score: Score, training: Training, favourites: list[np.ndarray], k: int) -> list[np.ndarray]:
-    """Return each request's k best candidates, movie ids, best first; the favourites themselves never come back."""
+def ranked(
+    score: Score, training: Training, favourites: list[np.ndarray], seen: list[np.ndarray], k: int
+) -> list[np.ndarray]:
+    """Return each request's k best candidates, movie ids, best first; no favourites, and nothing seen."""
     ids = training.catalogue.movie_ids
     candidates = np.flatnonzero(training.candidates)
     lists = []
@@ -115,6 +127,9 @@ def ranked(score: Score, training: Training, favourites: list[np.ndarray], k: in
         chosen = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(part), len(ids)))
         scores = np.asarray(score(chosen), np.float64)
         scores[rows, columns] = -np.inf
+        known = seen[begin : begin + 256]
+        rows = np.repeat(np.arange(len(part)), [len(movies) for movies in known])
+        scores[rows, training.catalogue.rows(np.concatenate(known))] = -np.inf
         scores = scores[:, candidates]
         width = min(k, len(candidates))
         # In rising order, and sorted stably, so that ties fall to the smaller id, as in SQL.
@@ -131,10 +146,17 @@ def _cosine(vectors: np.ndarray) -> Score:
 
 
 def _solve(ratings: sp.csr_matrix, fixed: np.ndarray, solved: np.ndarray, regularisation: float) -> None:
-    """Solve each row of ratings for its factors, in place, with the other side fixed."""
-    ridge = regularisation * np.eye(fixed.shape[1])
-    for row in range(ratings.shape[0]):
-        begin, end = ratings.indptr[row : row + 2]
-        if end > begin:
-            seen = fixed[ratings.indices[begin:end]]
-            solved[row] = np.linalg.solve(seen.T @ seen + (end - begin) * ridge, seen.T @ ratings.data[begin:end])
+    """Solve each row of ratings for its factors, in place, with the other side fixed; rows of one length together."""
+    lengths = np.diff(ratings.indptr)
+    for length in np.unique(lengths[lengths > 0]):
+        rows = np.flatnonzero(lengths == length)
+        places = ratings.indptr[rows][:, None] + np.arange(length)
+        seen, stars = fixed[ratings.indices[places]], ratings.data[places][..., None].astype(np.float64)
+        ridge = regularisation * length
+        if length < fixed.shape[1]:
+            # (Y'Y + aI)^-1 Y' = Y'(YY' + aI)^-1: the inverse of the smaller side
+            gram = seen @ seen.swapaxes(1, 2) + ridge * np.eye(length)
+            solved[rows] = (seen.swapaxes(1, 2) @ np.linalg.solve(gram, stars))[..., 0]
+        else:
+            gram = seen.swapaxes(1, 2) @ seen + ridge * np.eye(fixed.shape[1])
+            solved[rows] = np.linalg.solve(gram, seen.swapaxes(1, 2) @ stars)[..., 0]

@@ -16,10 +16,11 @@ import yaml
 CONF = importlib.resources.files("pipeline").parent / "conf"
 # spark-submit.sh says where the checkout is, because the jobs import pipeline from the zip.
 ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
-PATHS = ("data.dir", "warehouse.dir")
+PATHS = ("data.dir", "warehouse.dir", "evaluation.test")
 CHOICES = {
     "likes.weight": ("constant", "graded"),
     "neighbours.similarity": ("spectral", "whitened", "cosine"),
+    "evaluation.protocol": ("all", "strangers", "histories"),
 }
 # Smallest and largest value; what als: takes is checked by Spark. Ranks are stored as smallint.
 RANGES = {
@@ -168,6 +169,6 @@ def _typed(key: str, value: Any, default: Any, where: str) -> Any:
 
 
 def _from_root(path: str) -> str:
-    if re.match(r"[a-z][a-z0-9+.-]*://?", path) or Path(path).is_absolute():
+    if not path or re.match(r"[a-z][a-z0-9+.-]*://?", path) or Path(path).is_absolute():
         return path
     return str(ROOT / path)

@@ -109,6 +109,19 @@ def accepted_ratings(checked: DataFrame) -> DataFrame:
     return checked.where("reason is null").select("user_id", "movie_id", "rating", "rated_at")
 
 
+def interactions_as_likes(ratings: DataFrame, like_rating: float) -> DataFrame:
+    """Return ratings that are all alike, and so tell who chose what and nothing else, with the stars of a like."""
+    return ratings.withColumn("rating", F.lit(like_rating).cast("float"))
+
+
+def interactions_table(interactions: Rows) -> DataFrame:
+    """Return interactions as user_id int, movie_id int, rating float, null where the text is no such number."""
+    columns = {"user_id": "int", "movie_id": "int", "rating": "float"}
+    return interactions.frame.select(
+        *[F.expr(f"try_cast({name} as {kind})").alias(name) for name, kind in columns.items()]
+    )
+
+
 def movies_table(checked: DataFrame, links: Rows | None, ratings: DataFrame) -> DataFrame:
     """Return the movies table: one row per accepted movie of the catalogue, rated or not."""
     support = ratings.groupBy("movie_id").agg(

@@ -43,28 +43,41 @@ def per_request(
     """
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discount)
-    shown = np.concatenate([ids[:k] for ids in lists]) if lists else np.empty(0, np.int32)
-    values, counts = np.unique(shown, return_counts=True)
-    hubs = values[counts > len(lists) / 10]
-    result = {name: np.zeros(len(lists)) for name in PER_USER}
-    for i, (ids, wanted) in enumerate(zip(lists, targets, strict=True)):
-        ids = ids[:k]
-        hit = np.isin(ids, wanted)
-        result["ndcg"][i] = discount[: len(ids)][hit].sum() / ideal[min(k, len(wanted)) - 1]
-        result["recall"][i] = hit.sum() / len(wanted)
-        result["hit_rate"][i] = hit.any()
-        result["mrr"][i] = 1 / (1 + hit.argmax()) if hit.any() else 0.0
-        if len(ids):
-            rows = catalogue.rows(ids)
-            genres = catalogue.genres[rows]
-            result["novelty"][i] = catalogue.novelty[rows].mean()
-            result["popularity_share"][i] = catalogue.popular[rows].mean()
-            similar = (genres @ genres.T)[np.triu_indices(len(ids), 1)]
-            result["diversity"][i] = 1 - similar.mean() if len(similar) else 0.0
-            result["hub_share"][i] = np.isin(ids, hubs).mean()
-            result["least_support"][i] = catalogue.support[rows].min()
-            result["median_support"][i] = np.median(catalogue.support[rows])
-    return result
+    ids = np.full((len(lists), k), -1, np.int64)  # -1: the list is shorter
+    for i, movies in enumerate(lists):
+        ids[i, : len(movies[:k])] = movies[:k]
+    shown = ids >= 0
+    length = np.maximum(shown.sum(axis=1), 1)
+    n_targets = np.array([len(wanted) for wanted in targets])
+    request = np.arange(len(lists), dtype=np.int64) << 32
+    wanted = np.repeat(request, n_targets) + np.concatenate(targets) if targets else np.empty(0, np.int64)
+    hit = shown & np.isin(ids + request[:, None], wanted)
+    values, counts = np.unique(ids[shown], return_counts=True)
+    rows = catalogue.rows(np.where(shown, ids, catalogue.movie_ids[0]))
+    support = np.where(shown, catalogue.support[rows], np.nan)
+    support[~shown.any(axis=1)] = 0  # an empty list
+    direction = np.stack([catalogue.genres[rows[:, i]] * shown[:, i : i + 1] for i in range(k)])
+    # Over all pairs: the square of the sum is the sum of squares and twice the sum of the pairs.
+    squares = np.einsum("kng,kng->n", direction, direction)
+    pairs = ((direction.sum(axis=0) ** 2).sum(axis=1) - squares) / 2
+    n_pairs = length * (length - 1) / 2
+    return {
+        "ndcg": (hit @ discount) / ideal[np.minimum(k, n_targets) - 1],
+        "recall": hit.sum(axis=1) / n_targets,
+        "hit_rate": hit.any(axis=1).astype(float),
+        "mrr": np.where(hit.any(axis=1), 1 / (1 + hit.argmax(axis=1)), 0.0),
+        "novelty": (catalogue.novelty[rows] * shown).sum(axis=1) / length,
+        "popularity_share": (catalogue.popular[rows] & shown).sum(axis=1) / length,
+        "diversity": np.where(n_pairs > 0, 1 - pairs / np.maximum(n_pairs, 1), 0.0),
+        "hub_share": (np.isin(ids, values[counts > len(lists) / 10]) & shown).sum(axis=1) / length,
+        "least_support": np.nanmin(support, axis=1),
+        "median_support": np.nanmedian(support, axis=1),
+    }
+
+
+def overlap(lists: list[np.ndarray], others: list[np.ndarray], k: int) -> np.ndarray:
+    """Return the share of the first k movies that two answers to the same request have in common, float64 [n]."""
+    return np.array([len(np.intersect1d(a[:k], b[:k])) / k for a, b in zip(lists, others, strict=True)])
 
 
 def mean_and_interval(
@@ -86,7 +99,7 @@ class Measure(NamedTuple):
 
     protocol: str
     model: str
-    n_favourites: int
+    n_favourites: int | None
     metric: str
     k: int
     value: float
@@ -95,63 +108,85 @@ class Measure(NamedTuple):
 
 
 class Measured:
-    """The measures of every model over the folds."""
+    """The measures of some models in one split, request by request."""
 
-    def __init__(self, k: int, seed: int) -> None:
-        """k: length of the lists that are measured; seed: of the bootstrap."""
-        self.k, self.seed = k, seed
-        self.values: dict[tuple[str, int, str], list[np.ndarray]] = {}
-        self.users: dict[tuple[str, int], list[np.ndarray]] = {}
-        self.shown: dict[tuple[str, int], set[int]] = {}
-        self.n_movies = 0
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        # By (protocol, model, n_favourites, metric, k): users int64 [n] and values float64 [n], or what was shown.
+        self.values: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
+        self.shown: dict[tuple, np.ndarray] = {}
 
-    def add(self, model: str, ranked: dict[int, list[np.ndarray]], requests: dict, catalogue: Catalogue) -> None:
-        """Measure one model's lists in one fold."""
-        self.n_movies = len(catalogue.movie_ids)
-        for n, lists_ in ranked.items():
-            if not lists_:
-                continue
-            for metric, values in per_request(lists_, requests[n].targets, self.k, catalogue).items():
-                self.values.setdefault((model, n, metric), []).append(values)
-            self.users.setdefault((model, n), []).append(requests[n].users)
-            self.shown.setdefault((model, n), set()).update(np.concatenate(lists_).tolist())
+    def add(
+        self, model: str, asked: tuple[str, int | None], lists: list[np.ndarray], requests, lengths: tuple[int, ...]
+    ) -> None:
+        """Measure a model's answers to protocol.Requests at every length; asked: protocol, number of favourites."""
+        for k in lengths if lists else ():
+            key = (asked[0], model, asked[1])
+            for metric, values in per_request(lists, requests.targets, k, self.catalogue).items():
+                self.values[*key, metric, k] = requests.users, values
+            self.shown[*key, "coverage", k] = np.unique(np.concatenate([ids[:k] for ids in lists]))
 
-    def rows(self) -> list[Measure]:
-        """Return the rows of the metrics table."""
-        rows = []
-        for (model, n, metric), values in self.values.items():
-            users = np.concatenate(self.users[model, n])
-            value, low, high = mean_and_interval(np.concatenate(values), users, seed=self.seed)
-            rows.append(self._row(model, n, metric, value, low, high))
-        for (model, n), shown in self.shown.items():
-            rows.append(self._row(model, n, "coverage", len(shown) / self.n_movies, None, None))
-        return rows
+    def add_values(
+        self, model: str, asked: tuple[str, int | None], metric: str, k: int, users: np.ndarray, values: np.ndarray
+    ) -> None:
+        """Add a measure that was taken elsewhere: values float64 [n] of the users int64 [n]."""
+        self.values[asked[0], model, asked[1], metric, k] = users, values
 
-    def summary(self) -> str:
-        """Return the headline."""
-        if ("served", 5, "ndcg") not in self.values:
-            return "too few users with enough likes to measure anything"
-        ndcg, recall = (np.concatenate(self.values["served", 5, metric]).mean() for metric in ("ndcg", "recall"))
-        n_users = len(np.unique(np.concatenate(self.users["served", 5])))
-        return f"nDCG@{self.k} {ndcg:.3f}, recall@{self.k} {recall:.3f} for {n_users:,} strangers with 5 favourites"
 
-    def report(self) -> str:
-        """Return a table of nDCG and recall per model, for the console."""
-        if not self.values:
-            return ""
-        models = sorted({model for model, _ in self.users})
-        numbers = sorted({n for _, n in self.users})
-        value = {(row.model, row.n_favourites, row.metric): row.value for row in self.rows()}
-        lines = [
-            "model                     " + "".join(f"  {n:>2} favourites " for n in numbers) + "  coverage  novelty"
-        ]
-        for model in sorted(models, key=lambda model: -value.get((model, 5, "ndcg"), 0)):
-            cells = (
-                f"{value.get((model, n, 'ndcg'), 0):.4f} {value.get((model, n, 'recall'), 0):.4f}  " for n in numbers
+def rows_of(parts: list[Measured], *, seed: int) -> list[Measure]:
+    """Return the rows of the metrics table from all splits; coverage: share of the catalogue that is ever shown."""
+    rows = []
+    for key in dict.fromkeys(key for part in parts for key in part.values):
+        users, values = zip(*(part.values[key] for part in parts if key in part.values), strict=True)
+        rows.append(Measure(*key, *mean_and_interval(np.concatenate(values), np.concatenate(users), seed=seed)))
+    for key in dict.fromkeys(key for part in parts for key in part.shown):
+        shown = np.unique(np.concatenate([part.shown[key] for part in parts if key in part.shown]))
+        rows.append(Measure(*key, len(shown) / len(parts[0].catalogue.movie_ids), None, None))
+    return rows
+
+
+def headlines(rows: list[Measure]) -> dict[str, float]:
+    """Return nDCG and recall of what is served, for the manifest."""
+    return {
+        f"{row.protocol}, {row.n_favourites or 'all'} favourites, {row.metric}@{row.k}": round(row.value, 4)
+        for row in rows
+        if row.model == "served" and row.metric in ("ndcg", "recall")
+    }
+
+
+def summary(rows: list[Measure]) -> str:
+    """Return the headline: the served lists with 5 favourites, or with whole histories."""
+    value = {(row.protocol, row.n_favourites, row.metric, row.k): row.value for row in rows if row.model == "served"}
+    for protocol, n, who, k in (
+        ("strangers", 5, "strangers with 5 favourites", 10),
+        ("histories", None, "histories", 20),
+    ):
+        if (protocol, n, "ndcg", k) in value:
+            return (
+                f"nDCG@{k} {value[protocol, n, 'ndcg', k]:.3f}, recall@{k} {value[protocol, n, 'recall', k]:.3f}, {who}"
             )
-            tail = f"{value.get((model, 5, 'coverage'), 0):8.3f} {value.get((model, 5, 'novelty'), 0):8.2f}"
-            lines.append(f"{model:26}" + "".join(cells) + tail)
-        return "\n".join(lines)
+    return "too few users with enough likes to measure anything"
 
-    def _row(self, model: str, n: int, metric: str, value: float, low: float | None, high: float | None) -> Measure:
-        return Measure("strangers", model, n, metric, self.k, value, low, high)
+
+def report(rows: list[Measure]) -> str:
+    """Return a table of nDCG and recall per model and protocol, for the console."""
+    value = {(row.protocol, row.model, row.n_favourites, row.metric, row.k): row.value for row in rows}
+    texts = []
+    for protocol, main, columns, title in (
+        ("strangers", (5, 10), [(n, 10) for n in (1, 3, 5, 10)], "{n:>2} favourites "),
+        ("histories", (None, 20), [(None, k) for k in (10, 20, 50, 100)], " all, top {k:<4} "),
+    ):
+        score = {row.model: value.get((protocol, row.model, main[0], "ndcg", main[1]), 0.0) for row in rows
+                 if row.protocol == protocol}  # fmt: skip
+        if not score:
+            continue
+        heads = "".join("  " + title.format(n=n, k=k) for n, k in columns)
+        texts.append(f"{protocol:26}{heads}  coverage  novelty")
+        for model in sorted(score, key=lambda model: -score[model]):
+            cells = (f"{value.get((protocol, model, n, 'ndcg', k), 0):.4f} "
+                     f"{value.get((protocol, model, n, 'recall', k), 0):.4f}  " for n, k in columns)  # fmt: skip
+            coverage, novelty = (
+                value.get((protocol, model, main[0], name, main[1]), 0) for name in ("coverage", "novelty")
+            )
+            texts.append(f"{model:26}" + "".join(cells) + f"{coverage:8.3f} {novelty:8.2f}")
+    return "\n".join(texts)

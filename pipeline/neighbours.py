@@ -23,11 +23,18 @@ NEIGHBOURS = pa.schema(
 
 
 def neighbours_table(
-    vectors: DataFrame, candidates: DataFrame, *, k: int, query_blocks: int, item_blocks: int
+    vectors: DataFrame,
+    candidates: DataFrame,
+    only: DataFrame | None = None,
+    *,
+    k: int,
+    query_blocks: int,
+    item_blocks: int,
 ) -> DataFrame:
     """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j.
 
-    vectors: movie_id, query, candidate array<float>; candidates: movie_id of the movies that may be recommended.
+    vectors: movie_id, query, candidate array<float>; candidates: movie_id of the movies that may be recommended;
+    only: movie_id of the movies whose lists are wanted, None for all.
     One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
     own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
 
@@ -38,7 +45,8 @@ def neighbours_table(
     how they were cut.
     """
     recommendable = vectors.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
-    queries = _packed(vectors, "query", query_blocks).repartitionById(query_blocks, "query_block")
+    wanted = vectors if only is None else vectors.join(F.broadcast(only), "movie_id", how="left_semi")
+    queries = _packed(wanted, "query", query_blocks).repartitionById(query_blocks, "query_block")
     items = _packed(recommendable, "candidate", item_blocks)
 
     def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -1,5 +1,7 @@
-"""Reading a MovieLens-shaped folder, in any of its forms, into rows of strings that know their place in the file."""
+"""Reading a MovieLens-shaped folder, in any of its forms, or a file of interactions, into rows of strings that know
+their place in the file."""
 
+import re
 from typing import NamedTuple
 
 from pyspark.errors import AnalysisException
@@ -53,25 +55,74 @@ LAYOUTS = {
     ],
     "links": [Layout("links.csv", ",", '"', None)],
 }
-REQUIRED = {"ratings": ["user_id", "movie_id", "rating"], "movies": ["movie_id", "title"], "links": LINKS[:1]}
+# What a file of interactions may call its columns, and how it ends: the form of many published data sets and splits.
+INTERACTION_FILE = re.compile(r"\.(txt|csv|tsv|inter)$")
+ALIASES = {"item_id": "movie_id", "item": "movie_id", "user": "user_id", "rated_at": "timestamp"}
+REQUIRED = {
+    "ratings": ["user_id", "movie_id", "rating"],
+    "movies": ["movie_id", "title"],
+    "links": LINKS[:1],
+    "interactions": RATINGS[:2],
+}
 
 
-def read_ratings(spark: SparkSession, folder: str) -> Rows:
-    """Return the folder's ratings: user_id, movie_id, rating, timestamp (seconds since 1970), all strings.
+def read_ratings(spark: SparkSession, place: str) -> Rows:
+    """Return the ratings of a folder or of a file of interactions: user_id, movie_id, rating, timestamp (seconds since
+    1970), all strings.
 
+    A file of interactions (.txt, .csv, .tsv, .inter) has a header that names its columns; or, without one, user,
+    item and, perhaps, rating and timestamp, separated by commas or tabs; or, separated by blanks, a user and then
+    all of that user's items. Where it has no ratings, they are 1.
     Raises PipelineError when the file is missing, empty or lacks a column.
     """
-    return _read_table(spark, folder, "ratings", RATINGS)
+    if is_interaction_file(place):
+        return _read_interactions(spark, place)
+    return _read_table(spark, place, "ratings", RATINGS)
 
 
-def read_movies(spark: SparkSession, folder: str) -> Rows:
-    """Return the folder's movies: movie_id, title, genres ('A|B'), all strings. Errors as read_ratings."""
-    return _read_table(spark, folder, "movies", MOVIES)
+def read_movies(spark: SparkSession, place: str) -> Rows:
+    """Return the folder's movies: movie_id, title, genres ('A|B'), all strings; of a file of interactions the ids that
+    occur in it, without title and genres. Errors as read_ratings."""
+    if is_interaction_file(place):
+        frame = _read_interactions(spark, place).frame
+        nothing = F.lit(None).cast("string")
+        firsts = frame.groupBy("movie_id").agg(*[F.min_by(name, "position").alias(name) for name in PLACE])
+        rows = firsts.select(
+            "movie_id", nothing.alias("title"), nothing.alias("genres"), F.lit(False).alias("malformed"), *PLACE
+        )
+        return Rows(rows, None)
+    return _read_table(spark, place, "movies", MOVIES)
 
 
-def read_links(spark: SparkSession, folder: str) -> Rows | None:
+def read_links(spark: SparkSession, place: str) -> Rows | None:
     """Return the folder's links: movie_id, imdb_id, tmdb_id, all strings; None when it has none."""
-    return _read_table(spark, folder, "links", LINKS, required=False)
+    return None if is_interaction_file(place) else _read_table(spark, place, "links", LINKS, required=False)
+
+
+def is_interaction_file(place: str) -> bool:
+    """Tell a file of interactions from a MovieLens-shaped folder, by its name."""
+    return INTERACTION_FILE.search(place) is not None
+
+
+def _read_interactions(spark: SparkSession, path: str) -> Rows:
+    first = _first_line(spark, path)
+    if first is None:
+        raise PipelineError(f"{path}: there is no such file; give the path of a file of interactions")
+    separator = "\t" if "\t" in first else "," if "," in first else " "
+    fields = first.split(separator)
+    if separator == " ":
+        lines, blocks = _lines(spark, path)
+        items = F.split(F.trim("row"), " +")
+        rest = F.slice(items, 2, F.greatest(F.size(items) - 1, F.lit(0)))
+        each = lines.where(F.trim("row") != "").select(
+            items[0].alias("user_id"), F.explode(rest).alias("movie_id"), *PLACE
+        )
+        rows = Rows(_with_columns(each, RATINGS, F.lit(False)), blocks)
+    else:
+        has_header = not all(re.fullmatch(r"[-\d.]*", field) for field in fields)
+        layout = Layout(path, separator, '"', None if has_header else RATINGS[: len(fields)])
+        rows = _read_text(spark, path, layout, "interactions", RATINGS, first)
+    return rows._replace(frame=rows.frame.withColumn("rating", F.coalesce("rating", F.lit("1"))))
 
 
 def _read_table(spark: SparkSession, folder: str, table: str, columns: list[str], required: bool = True) -> Rows | None:
@@ -109,13 +160,7 @@ def _read_text(spark: SparkSession, path: str, layout: Layout, table: str, colum
         raise PipelineError(f"{path}: the file is empty, or begins with an empty line")
     fields = layout.columns or [_snake_case(name) for name in first.split(layout.separator)]
     _require(fields, table, path)
-    lines = spark.read.text(path).select(
-        F.col("_metadata.file_path").alias("file"),
-        F.col("_metadata.file_block_start").alias("block"),
-        F.monotonically_increasing_id().alias("position"),
-        # The older sets are Latin-1; a line that is no UTF-8 is taken for that.
-        F.expr("if(is_valid_utf8(value), value, decode(cast(value as binary), 'ISO-8859-1'))").alias("row"),
-    )
+    lines, blocks = _lines(spark, path)
     schema = ", ".join(f"`{name}` string" for name in [*fields, "malformed"])
     options = {
         "sep": layout.separator, "quote": layout.quote, "escape": '"', "mode": "PERMISSIVE",
@@ -128,8 +173,20 @@ def _read_text(spark: SparkSession, path: str, layout: Layout, table: str, colum
     if "Film-Noir" in fields:
         flags = [F.when(F.col(f"`{name}`") == "1", name) for name in U_ITEM_GENRES[1:]]
         parsed = parsed.withColumn("genres", F.concat_ws("|", *flags))
-    blocks = lines.groupBy("file", "block").agg(F.count("*").alias("n_lines"), F.min("position").alias("first"))
     return Rows(_with_columns(parsed, columns, F.col("malformed").isNotNull()), blocks)
+
+
+def _lines(spark: SparkSession, path: str) -> tuple[DataFrame, DataFrame]:
+    """Return a text file's lines with their place, and its blocks."""
+    lines = spark.read.text(path).select(
+        F.col("_metadata.file_path").alias("file"),
+        F.col("_metadata.file_block_start").alias("block"),
+        F.monotonically_increasing_id().alias("position"),
+        # The older sets are Latin-1; a line that is no UTF-8 is taken for that.
+        F.expr("if(is_valid_utf8(value), value, decode(cast(value as binary), 'ISO-8859-1'))").alias("row"),
+    )
+    blocks = lines.groupBy("file", "block").agg(F.count("*").alias("n_lines"), F.min("position").alias("first"))
+    return lines, blocks
 
 
 def _read_parquet(spark: SparkSession, path: str, table: str, columns: list[str]) -> Rows | None:
@@ -172,6 +229,6 @@ def _require(fields: list[str], table: str, path: str) -> None:
 
 
 def _snake_case(name: str) -> str:
-    """Return userId, user_id or "userId" as user_id; rated_at, as this project's own tables say, as timestamp."""
-    name = "".join(f"_{c.lower()}" if c.isupper() else c for c in name.strip().strip('"')).lstrip("_")
-    return "timestamp" if name == "rated_at" else name
+    """Return userId, user_id, "userId" or user_id:token as user_id; other names of a column as this project's."""
+    name = "".join(f"_{c.lower()}" if c.isupper() else c for c in name.strip().strip('"').split(":")[0]).lstrip("_")
+    return ALIASES.get(name, name)

@@ -74,7 +74,10 @@ def training():
 
 
 def best(score, training, *favourites, k=3):
-    return [lists.tolist() for lists in baselines.ranked(score, training, [ids(*f) for f in favourites], k)]
+    return [
+        lists.tolist()
+        for lists in baselines.ranked(score, training, [ids(*f) for f in favourites], [ids()] * len(favourites), k)
+    ]
 
 
 def test_popularity_counts_likes(training):
