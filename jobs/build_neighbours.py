@@ -1,14 +1,17 @@
 """Item factors to top-K lists, then publish: goes on from train_als.py, or from the live release's factors."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 from pyspark.sql import DataFrame
 
-from jobs.train_als import load
-from pipeline.factors import likes_table
+from jobs.train_als import fit, load
+from pipeline.factors import item_factors_table, likes_table
 from pipeline.job import Run, start
 from pipeline.neighbours import neighbours_table
-from pipeline.vectors import cosine_vectors, spectral_vectors, whitened_vectors
+from pipeline.spectral import Spectrum, co_occurrences, pairs_table, spectral_vectors, spectrum, weighted_likes
+from pipeline.vectors import cosine_vectors, whitened_vectors
 
 
 def main(run: Run) -> None:
@@ -22,37 +25,101 @@ def main(run: Run) -> None:
 def build_neighbours(run: Run, ratings: DataFrame, movies: DataFrame, item_factors: DataFrame) -> DataFrame:
     """Return the neighbours table, saved."""
     with run.stage("neighbours") as stage:
-        neighbours = run.save("neighbours", lists(run.config, ratings, movies, item_factors, run.cores))
+        learned = Learned(ratings, movies, run.cores, item_factors)
+        neighbours = run.save("neighbours", lists(run.config, learned))
+        learned.forget()
         stage.note = f"{neighbours.count():,} neighbours, {run.config.neighbours.similarity}"
     return neighbours
 
 
-def lists(
-    config: SimpleNamespace,
-    ratings: DataFrame,
-    movies: DataFrame,
-    item_factors: DataFrame,
-    cores: int,
-    only: DataFrame | None = None,
-) -> DataFrame:
-    """Return the neighbours table of these factors; only: movie_id of the movies whose lists are needed."""
-    knobs = config.neighbours
+def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = None) -> DataFrame:
+    """Return the neighbours table; only: movie_id of the movies whose lists are needed."""
+    knobs, pairs = config.neighbours, None
     if knobs.similarity == "spectral":
-        likes = likes_table(ratings, **vars(config.likes))
-        vectors = spectral_vectors(item_factors, likes, movies, **vars(config.spectral))
+        weights = vars(config.spectral)
+        of_vectors = ("damping", "popularity_exponent", "residual", "content", "year")
+        known = learned.spectrum(config)
+        vectors = spectral_vectors(known, learned.ratings.sparkSession, **{name: weights[name] for name in of_vectors})
+        if config.spectral.residual:
+            of_pairs = {name: weights[name] for name in ("popularity_exponent", "residual")}
+            pairs = co_occurrences(learned.pairs(config), known, **of_pairs)
     elif knobs.similarity == "whitened":
-        vectors = whitened_vectors(item_factors, whitening=knobs.whitening)
+        vectors = whitened_vectors(learned.item_factors(config), whitening=knobs.whitening)
     else:
-        vectors = cosine_vectors(item_factors)
+        vectors = cosine_vectors(learned.item_factors(config))
     n_movies = vectors.count()
     return neighbours_table(
         vectors,
-        movies.where(movies.n_ratings >= knobs.min_support),
+        learned.movies.where(learned.movies.n_ratings >= knobs.min_support),
         only,
+        pairs,
         k=knobs.k,
-        query_blocks=max(cores, -(-n_movies // knobs.query_block)),
+        query_blocks=max(learned.cores, -(-n_movies // knobs.query_block)),
         item_blocks=-(-n_movies // knobs.item_block),
     )
+
+
+class Learned:
+    """What lists are made from, learned from some ratings; each piece is made once for the settings it depends on."""
+
+    KEPT = 4  # of each piece, for so many settings
+
+    def __init__(
+        self, ratings: DataFrame, movies: DataFrame, cores: int, item_factors: DataFrame | None = None
+    ) -> None:
+        """item_factors: those that were trained already."""
+        self.ratings, self.movies, self.cores, self.trained = ratings, movies, cores, item_factors
+        self._pieces: dict[str, dict[str, Any]] = {}
+
+    def item_factors(self, config: SimpleNamespace) -> DataFrame:
+        """Return the item_factors table."""
+        settings = (config.als, config.likes)
+        if self.trained is not None:
+            return self.trained
+        return self._once("item_factors", settings, lambda: item_factors_table(fit(config, self.ratings, self.cores)))
+
+    def weighted(self, config: SimpleNamespace) -> DataFrame:
+        """Return the likes, weighted."""
+        likes, exponent = likes_table(self.ratings, **vars(config.likes)), config.spectral.user_exponent
+        return self._once("weighted", (config.likes, exponent), lambda: weighted_likes(likes, user_exponent=exponent))
+
+    def spectrum(self, config: SimpleNamespace) -> Spectrum:
+        """Return the eigenpairs of the likes."""
+        knobs = config.spectral
+        settings = (config.als, config.likes, knobs.user_exponent, knobs.shrinkage)
+        return self._once(
+            "spectrum",
+            settings,
+            lambda: spectrum(self.item_factors(config), self.weighted(config), self.movies, shrinkage=knobs.shrinkage),
+        )
+
+    def pairs(self, config: SimpleNamespace) -> DataFrame:
+        """Return how often movies are liked together."""
+        settings = (config.likes, config.spectral.user_exponent)
+        return self._once("pairs", settings, lambda: pairs_table(self.weighted(config)))
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        for pieces in self._pieces.values():
+            while pieces:
+                self._drop(pieces)
+
+    def _once(self, name: str, settings: tuple, make: Callable[[], Any]) -> Any:
+        pieces = self._pieces.setdefault(name, {})
+        key = repr(settings)
+        if key not in pieces:
+            if len(pieces) == self.KEPT:
+                self._drop(pieces)
+            piece = make()
+            pieces[key] = piece.persist() if isinstance(piece, DataFrame) else piece
+        pieces[key] = pieces.pop(key)  # the latest used stands last
+        return pieces[key]
+
+    @staticmethod
+    def _drop(pieces: dict[str, Any]) -> None:
+        piece = pieces.pop(next(iter(pieces)))
+        if isinstance(piece, DataFrame):
+            piece.unpersist()
 
 
 if __name__ == "__main__":

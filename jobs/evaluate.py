@@ -1,8 +1,6 @@
 """Held-out likes to metrics: trains without what is asked for, asks as visitors would, beside yardsticks."""
 
 import copy
-import functools
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,13 +9,12 @@ import scipy.sparse as sp
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.build_neighbours import lists
-from jobs.train_als import fit, load, load_tests, popular
+from jobs.build_neighbours import Learned, lists
+from jobs.train_als import load, load_tests, popular
 from pipeline import baselines, metrics, protocol, schemas, serving
-from pipeline.factors import item_factors_table
 from pipeline.job import Run, start
 
-AT_ONCE = 3  # splits in work at a time: small data leaves the cores idle between Spark's tasks
+Answers = dict[protocol.Asked, list[np.ndarray]]  # lists per kind of request, movie ids, best first
 YARDSTICKS = {
     "random": baselines.random,
     "popularity": baselines.popularity,
@@ -43,10 +40,11 @@ def main(run: Run) -> None:
 
 def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
     """Return the metrics table, saved: what is served beside the yardsticks, for strangers and for histories."""
-    with run.stage("evaluate") as stage, ThreadPoolExecutor(AT_ONCE) as pool:
-        found = splits(run, ratings, "test")
-        parts = pool.map(functools.partial(measured_split, run, movies), found, range(len(found)))
-        rows = metrics.rows_of(list(parts), seed=run.config.evaluation.seed)
+    with run.stage("evaluate") as stage:
+        parts = [
+            measured_split(run, movies, split, number) for number, split in enumerate(splits(run, ratings, "test"))
+        ]
+        rows = metrics.rows_of(parts, seed=run.config.evaluation.seed)
         table = run.save("metrics", run.spark.createDataFrame(rows, schemas.spark_schema("metrics")), files=1)
         run.build.record("metrics", metrics.headlines(rows))
         stage.note = metrics.summary(rows)
@@ -75,41 +73,39 @@ def measured_split(run: Run, movies: DataFrame, split: protocol.Split, number: i
     config = run.config
     training = split.training.persist()
     movies = with_support(movies, training).persist()
-    catalogue = as_catalogue(movies)
+    learned, catalogue = Learned(training, movies, run.cores), as_catalogue(movies)
     measured = metrics.Measured(catalogue)
-
-    def add(model: str, answers: dict) -> None:
-        for asked, requests in split.requests.items():
-            measured.add(model, asked, answers[asked], requests, protocol.lengths(asked))
-
-    factors = item_factors_table(fit(config, training, run.cores)).persist()
     popularity = popular(config, training, movies).toArrow()
-    served = functools.partial(served_lists, run, training, movies, popularity, split.requests)
-    answers = served(config, factors)
-    add("served", answers)
-    cosine = {"neighbours.similarity": "cosine", "popularity.weight": 0.0}
-    add("these ALS factors, cosine", served(changed(config, cosine), factors))
-    if config.neighbours.similarity == "spectral" and config.spectral.content:
-        add("served, without content", served(changed(config, {"spectral.content": 0.0}), factors))
-    factors.unpersist()
+    strangers = {asked: requests for asked, requests in split.requests.items() if asked[0] != "histories"}
+    plain = {asked: requests for asked, requests in split.requests.items() if "," not in asked[0]}
+
+    def add(model: str, answers: Answers) -> None:
+        for asked, lists_ in answers.items():
+            measured.add(model, asked, lists_, split.requests[asked], protocol.lengths(asked))
+
+    served = served_lists(config, learned, popularity, split.requests)
+    add("served", served)
+    cosine = changed(config, {"neighbours.similarity": "cosine", "popularity.weight": 0.0})
+    add("these ALS factors, cosine", served_lists(cosine, learned, popularity, plain))
+    if config.neighbours.similarity == "spectral" and config.spectral.content and strangers:
+        collaborative = changed(config, {"spectral.content": 0.0})
+        add("served, without content", served_lists(collaborative, learned, popularity, strangers))
     if number == 0:
-        reseeded = item_factors_table(fit(changed(config, {"als.seed": config.als.seed + 1}), training, run.cores))
-        for asked, others in served(config, reseeded).items():
-            if len(others):
-                k = protocol.lengths(asked)[0]
-                values = metrics.overlap(answers[asked], others, k)
-                measured.add_values("served", asked, "stability", k, split.requests[asked].users, values)
+        reseeded = changed(config, {"als.seed": config.als.seed + 1})
+        for asked, others in served_lists(reseeded, learned, popularity, plain).items():
+            k = protocol.lengths(asked)[0]
+            measured.add_values(
+                "served", asked, "stability", k, split.requests[asked], metrics.overlap(served[asked], others, k)
+            )
+    learned.forget()
     if training.count() <= config.evaluation.max_baseline_ratings:
         data = as_matrices(config, training, catalogue)
         for name, yardstick in YARDSTICKS.items():
             score = yardstick(data)
             if score is None:
-                run.say(f"{name} left out: it would invert a matrix of {baselines.EASE_LIMIT:,} rows or more")
-                continue
-            add(name, {
-                asked: baselines.ranked(score, data, requests.favourites, requests.seen, protocol.lengths(asked)[-1])
-                for asked, requests in split.requests.items()
-            })  # fmt: skip
+                run.say(f"{name} left out: it would invert a matrix of more than {baselines.EASE_LIMIT:,} rows")
+            else:
+                add(name, yardstick_lists(score, data, plain))
     training.unpersist()
     movies.unpersist()
     return measured
@@ -139,22 +135,27 @@ def changed(config: SimpleNamespace, settings: dict[str, object]) -> SimpleNames
 
 
 def served_lists(
-    run: Run,
-    training: DataFrame,
-    movies: DataFrame,
-    popularity: pa.Table,
-    requests: dict[protocol.Asked, protocol.Requests],
-    config: SimpleNamespace,
-    factors: DataFrame,
-) -> dict[protocol.Asked, list[np.ndarray]]:
-    """Return what the page would answer to the requests: lists from these factors, and the same SQL."""
+    config: SimpleNamespace, learned: Learned, popularity: pa.Table, requests: dict[protocol.Asked, protocol.Requests]
+) -> Answers:
+    """Return what the page would answer to the requests: lists from what was learned, and the same SQL."""
     asked = {movie for part in requests.values() for ids in part.favourites for movie in ids.tolist()}
-    wanted = run.spark.createDataFrame(pa.table({"movie_id": pa.array(sorted(asked), pa.int32())}))
-    neighbours = lists(config, training, movies, factors, run.cores, only=wanted)
-    tables = {"movies": movies.toArrow(), "neighbours": neighbours.toArrow(), "popularity": popularity}
+    session = learned.movies.sparkSession
+    only = session.createDataFrame(pa.table({"movie_id": pa.array(sorted(asked), pa.int32())}), "movie_id int")
+    neighbours = lists(config, learned, only)
+    tables = {"movies": learned.movies.toArrow(), "neighbours": neighbours.toArrow(), "popularity": popularity}
     connection = serving.in_memory(tables, popularity_weight=config.popularity.weight)
     return {
         key: serving.ranked(connection, part.favourites, protocol.lengths(key)[-1], part.seen)
+        for key, part in requests.items()
+    }
+
+
+def yardstick_lists(
+    score: baselines.Score, data: baselines.Training, requests: dict[protocol.Asked, protocol.Requests]
+) -> Answers:
+    """Return what a yardstick answers to the requests."""
+    return {
+        key: baselines.ranked(score, data, part.favourites, part.seen, protocol.lengths(key)[-1])
         for key, part in requests.items()
     }
 

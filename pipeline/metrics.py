@@ -82,16 +82,19 @@ def overlap(lists: list[np.ndarray], others: list[np.ndarray], k: int) -> np.nda
 
 def mean_and_interval(
     values: np.ndarray, users: np.ndarray, *, seed: int, samples: int = 2000
-) -> tuple[float, float, float]:
-    """Return the mean over users of their mean value, and its 95 % bootstrap interval over users.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the means over users of their mean values, and their 95 % bootstrap intervals over users, [measures] each.
 
-    values float64 [n], users int64 [n]: a user's requests are averaged first and drawn together.
+    values float64 [n, measures], users int64 [n]: a user's requests are averaged first and drawn together.
     """
-    _, owner = np.unique(users, return_inverse=True)
-    means = np.bincount(owner, values) / np.bincount(owner)
-    draws = np.random.default_rng(seed).integers(0, len(means), (samples, len(means)))
-    low, high = np.percentile(means[draws].mean(axis=1), [2.5, 97.5])
-    return float(means.mean()), float(low), float(high)
+    owners, owner = np.unique(users, return_inverse=True)
+    means = np.zeros((len(owners), values.shape[1]))
+    np.add.at(means, owner, values)
+    means /= np.bincount(owner)[:, None]
+    # How often each user is drawn, in so many draws of all users: the samples are then one matrix product.
+    draws = np.random.default_rng(seed).multinomial(len(owners), np.full(len(owners), 1 / len(owners)), samples)
+    low, high = np.percentile(draws @ means / len(owners), [2.5, 97.5], axis=0)
+    return means.mean(axis=0), low, high
 
 
 class Measure(NamedTuple):
@@ -127,18 +130,25 @@ class Measured:
             self.shown[*key, "coverage", k] = np.unique(np.concatenate([ids[:k] for ids in lists]))
 
     def add_values(
-        self, model: str, asked: tuple[str, int | None], metric: str, k: int, users: np.ndarray, values: np.ndarray
+        self, model: str, asked: tuple[str, int | None], metric: str, k: int, requests, values: np.ndarray
     ) -> None:
-        """Add a measure that was taken elsewhere: values float64 [n] of the users int64 [n]."""
-        self.values[asked[0], model, asked[1], metric, k] = users, values
+        """Add a measure that was taken elsewhere: values float64 [n] of the n protocol.Requests."""
+        if len(values):
+            self.values[asked[0], model, asked[1], metric, k] = requests.users, values
 
 
 def rows_of(parts: list[Measured], *, seed: int) -> list[Measure]:
     """Return the rows of the metrics table from all splits; coverage: share of the catalogue that is ever shown."""
     rows = []
+    together: dict[tuple, list[tuple]] = {}  # measures of the same users share their bootstrap
     for key in dict.fromkeys(key for part in parts for key in part.values):
-        users, values = zip(*(part.values[key] for part in parts if key in part.values), strict=True)
-        rows.append(Measure(*key, *mean_and_interval(np.concatenate(values), np.concatenate(users), seed=seed)))
+        having = tuple(number for number, part in enumerate(parts) if key in part.values)
+        together.setdefault((key[0], key[2], having), []).append(key)
+    for (_, _, having), keys in together.items():
+        users = np.concatenate([parts[number].values[keys[0]][0] for number in having])
+        values = [np.concatenate([parts[number].values[key][1] for number in having]) for key in keys]
+        intervals = mean_and_interval(np.stack(values, axis=1), users, seed=seed)
+        rows += [Measure(*key, *map(float, row)) for key, row in zip(keys, np.stack(intervals, axis=1), strict=True)]
     for key in dict.fromkeys(key for part in parts for key in part.shown):
         shown = np.unique(np.concatenate([part.shown[key] for part in parts if key in part.shown]))
         rows.append(Measure(*key, len(shown) / len(parts[0].catalogue.movie_ids), None, None))

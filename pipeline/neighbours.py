@@ -1,16 +1,19 @@
 """Exact top-K neighbour lists: every movie's vector against every candidate's, block by block."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import faiss
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline import schemas
 
 SLACK = 16  # neighbours beyond k: rounding then hardly ever hides one of the best k behind the last one found
+PAIRS_AT_ONCE = 65_536  # pairs whose vectors are gathered at a time
+PAIR_COLUMNS = ("pair_movies", "pair_ids", "pair_similarities")
 
 NEIGHBOURS = pa.schema(
     [
@@ -26,27 +29,37 @@ def neighbours_table(
     vectors: DataFrame,
     candidates: DataFrame,
     only: DataFrame | None = None,
+    pairs: DataFrame | None = None,
     *,
     k: int,
     query_blocks: int,
     item_blocks: int,
 ) -> DataFrame:
-    """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j.
+    """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j, plus
+    what pairs adds to it.
 
     vectors: movie_id, query, candidate array<float>; candidates: movie_id of the movies that may be recommended;
-    only: movie_id of the movies whose lists are wanted, None for all.
+    only: movie_id of the movies whose lists are wanted, None for all; pairs: movie_id, neighbour_id, similarity float
+    of 0 or more, what single pairs have on top of their inner product.
     One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
     own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
 
     The movies are cut into query_blocks tasks. A task sees one block of candidates after the other and keeps
-    the best k so far: with q queries and c candidates per block and vectors of rank floats it holds about
-    4 * rank * (q + 2c) + 24 * q * (k + SLACK) bytes, however many movies there are. The candidates' vectors,
-    4 * n * rank bytes, are broadcast once to every executor. The lists depend on the vectors alone, not on
-    how they were cut.
+    the best k so far: with q queries, c candidates and p pairs per block and vectors of rank floats it holds about
+    4 * rank * (q + 2c) + 24 * q * (k + SLACK) + 50 * p bytes, however many movies there are. The candidates'
+    vectors, 4 * n * rank bytes, are broadcast once to every executor. The lists depend on the vectors and pairs
+    alone, not on how they were cut.
     """
     recommendable = vectors.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
     wanted = vectors if only is None else vectors.join(F.broadcast(only), "movie_id", how="left_semi")
-    queries = _packed(wanted, "query", query_blocks).repartitionById(query_blocks, "query_block")
+    queries = _packed(wanted, "query", query_blocks)
+    if pairs is not None:
+        shown = pairs.join(
+            F.broadcast(candidates.select(F.col("movie_id").alias("neighbour_id"))), "neighbour_id", how="left_semi"
+        )
+        packed = _packed_pairs(shown, wanted, query_blocks)
+        queries = queries.join(packed, "query_block", how="left")
+    queries = queries.repartitionById(query_blocks, "query_block")
     items = _packed(recommendable, "candidate", item_blocks)
 
     def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -56,12 +69,22 @@ def neighbours_table(
             for row in range(batch.num_rows):
                 block = batch.column("query_block")[row].as_py()
                 if block not in best:
-                    best[block] = TopK(*_unpacked(batch, "query", row), k)
+                    ids, queries = _unpacked(batch, "query", row)
+                    best[block] = TopK(ids, queries, k, _unpacked_pairs(batch, ids, row))
                 best[block].add(*_unpacked(batch, "candidate", row))
         for block in sorted(best):
             yield best[block].as_batch()
 
     return queries.crossJoin(F.broadcast(items)).mapInArrow(search, schemas.spark_schema("neighbours"))
+
+
+class Pairs(NamedTuple):
+    """What single pairs have on top of their inner product: row of the query int64 [p], item id int32 [p] and
+    similarity float32 [p], 0 or more."""
+
+    rows: np.ndarray
+    ids: np.ndarray
+    similarities: np.ndarray
 
 
 class TopK:
@@ -71,10 +94,10 @@ class TopK:
     the same bits in whatever block they meet, so that ties are ties and lists do not depend on the blocks.
     """
 
-    def __init__(self, ids: np.ndarray, vectors: np.ndarray, k: int) -> None:
+    def __init__(self, ids: np.ndarray, vectors: np.ndarray, k: int, pairs: Pairs | None = None) -> None:
         """ids: int32 [q]; vectors: float32 [q, rank], finite, else ValueError."""
         _require_finite(vectors)
-        self.ids, self.vectors, self.k = ids, vectors, k
+        self.ids, self.vectors, self.k, self.pairs = ids, vectors, k, pairs
         self.best_ids = np.empty((len(ids), 0), np.int32)
         self.best = np.empty((len(ids), 0), np.float32)
 
@@ -82,11 +105,42 @@ class TopK:
         """Take a block of items into account. item_ids: int32 [c], rising; items: float32 [c, rank]."""
         _require_finite(items)
         ids, similarities = top_k(self.ids, self.vectors, item_ids, items, self.k)
+        if self.pairs is not None:
+            ids, similarities = self._with_pairs(ids, similarities, item_ids, items)
         if self.best.size:
             ids = np.hstack([self.best_ids, ids])
             similarities = np.hstack([self.best, similarities])
             ids, similarities = _sorted_rows(ids, similarities)
         self.best_ids, self.best = ids[:, : self.k], similarities[:, : self.k]
+
+    def _with_pairs(
+        self, ids: np.ndarray, similarities: np.ndarray, item_ids: np.ndarray, items: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best k of a block's best by inner product alone, [q, m], and of the pairs with these items.
+
+        Nothing else can be among the best: pairs only add, and what stands in no pair is beaten by its own list.
+        """
+        position = np.minimum(np.searchsorted(item_ids, self.pairs.ids), len(item_ids) - 1)
+        here = item_ids[position] == self.pairs.ids
+        rows, paired, position = self.pairs.rows[here], self.pairs.ids[here], position[here]
+        added = self.pairs.similarities[here]
+        for begin in range(0, len(rows), PAIRS_AT_ONCE):
+            part = slice(begin, begin + PAIRS_AT_ONCE)
+            queries = self.vectors[rows[part]]
+            added[part] += _pair_similarities(queries, items, position[part, None].astype(np.int64))[:, 0]
+        every_row = np.repeat(np.arange(len(ids)), ids.shape[1])
+        alone = ~np.isin((every_row << 32) + ids.ravel(), (rows << 32) + paired)
+        rows = np.concatenate([every_row[alone], rows])
+        flat_ids = np.concatenate([ids.ravel()[alone], paired])
+        flat = np.concatenate([similarities.ravel()[alone], added])
+        order = np.lexsort((flat_ids, -flat, rows))
+        rows, flat_ids, flat = rows[order], flat_ids[order], flat[order]
+        column = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        kept = column < self.k
+        width = min(self.k, int(column.max(initial=-1)) + 1)
+        ids, similarities = np.zeros((len(ids), width), np.int32), np.full((len(ids), width), -np.inf, np.float32)
+        ids[rows[kept], column[kept]], similarities[rows[kept], column[kept]] = flat_ids[kept], flat[kept]
+        return ids, similarities
 
     def as_batch(self) -> pa.RecordBatch:
         """Return the lists as rows of the neighbours table, sorted by movie_id, rank."""
@@ -169,9 +223,38 @@ def _packed(vectors: DataFrame, name: str, blocks: int) -> DataFrame:
         columns = [movies.column("block")[:1], pa.array([ids.tobytes()]), pa.array([vectors.tobytes()])]
         return pa.table(columns, names=[f"{name}_{part}" for part in ("block", "ids", "vectors")])
 
-    block = F.ntile(blocks).over(Window.orderBy("movie_id")) - 1
     schema = f"{name}_block int, {name}_ids binary, {name}_vectors binary"
-    return vectors.select("movie_id", name, block.alias("block")).groupBy("block").applyInArrow(pack, schema)
+    return vectors.select("movie_id", name, _block(blocks)).groupBy("block").applyInArrow(pack, schema)
+
+
+def _packed_pairs(pairs: DataFrame, queries: DataFrame, blocks: int) -> DataFrame:
+    """Return one row per block of _packed queries that is in a pair: query_block, pair_movies, pair_ids,
+    pair_similarities (binary)."""
+
+    def pack(pairs: pa.Table) -> pa.Table:
+        pairs = pairs.sort_by([("movie_id", "ascending"), ("neighbour_id", "ascending")])
+        kinds = {"movie_id": np.int32, "neighbour_id": np.int32, "similarity": np.float32}
+        packed = [pa.array([pairs.column(name).to_numpy().astype(kind).tobytes()]) for name, kind in kinds.items()]
+        columns = [pairs.column("block").combine_chunks()[:1], *packed]
+        return pa.table(columns, names=["query_block", *PAIR_COLUMNS])
+
+    of_block = F.broadcast(queries.select("movie_id", _block(blocks)))
+    schema = "query_block int, " + ", ".join(f"{name} binary" for name in PAIR_COLUMNS)
+    return pairs.join(of_block, "movie_id", how="inner").groupBy("block").applyInArrow(pack, schema)
+
+
+def _unpacked_pairs(batch: pa.RecordBatch, query_ids: np.ndarray, row: int) -> Pairs | None:
+    """Return the pairs of a packed block of queries; None when the batch knows none."""
+    if PAIR_COLUMNS[0] not in batch.schema.names or not batch.column(PAIR_COLUMNS[0])[row].is_valid:
+        return None
+    buffers = [batch.column(name)[row].as_buffer() for name in PAIR_COLUMNS]
+    movies, ids, similarities = map(np.frombuffer, buffers, (np.int32, np.int32, np.float32))
+    return Pairs(np.searchsorted(query_ids, movies), ids, similarities)
+
+
+def _block(blocks: int) -> Column:
+    """Return the movie's block, 0 to blocks - 1: cut evenly in order of movie_id."""
+    return (F.ntile(blocks).over(Window.orderBy("movie_id")) - 1).alias("block")
 
 
 def _unpacked(batch: pa.RecordBatch, name: str, row: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,8 @@ class Column(NamedTuple):
     meaning: str
 
 
+VECTORS = "movie_id int, query array<float>, candidate array<float>"  # between vectors and neighbours; not published
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "movies": (
         Column("movie_id", "int", "key; one row per movie of the catalogue"),

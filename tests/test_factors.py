@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 
+from pipeline.arrays import unit_rows
 from pipeline.factors import item_factors_table, likes_table, train_als
-from pipeline.vectors import (
-    cosine_vectors,
-    gram_matrix,
-    spectral_vectors,
-    unit_rows,
-    whitened_vectors,
-    whitening_matrix,
-)  # fmt: skip
+from pipeline.vectors import cosine_vectors, gram_matrix, whitened_vectors, whitening_matrix
 
 
 def factors_frame(spark, factors, partitions=2):
@@ -72,55 +66,3 @@ def test_training_twice_gives_the_same_factors(spark):
     )
     assert first == second
     assert len(first) == len({row[1] for row in rows})
-
-
-def test_spectral_vectors_are_the_formula(spark):
-    """Against the docstring's formula in numpy; factors that span everything make the eigenpairs exact."""
-    rng = np.random.default_rng(3)
-    n_users, n_movies = 40, 6
-    weights = np.where(rng.random((n_users, n_movies)) < 0.5, rng.choice([0.5, 1.0, 1.5], (n_users, n_movies)), 0)
-    weights[:, 5] = 0  # a movie that nobody liked: its list comes from its genre
-    rows = [(u, m + 1, float(weights[u, m])) for u, m in zip(*weights.nonzero(), strict=True)]
-    likes = spark.createDataFrame([(int(u), int(m), w) for u, m, w in rows], "user_id int, movie_id int, weight float")
-    genres = [["A"], ["A", "B"], ["B"], [], ["C"], ["A"]]
-    movies = spark.createDataFrame([(i + 1, g) for i, g in enumerate(genres)], "movie_id int, genres array<string>")
-    factors = factors_frame(spark, np.eye(5))
-    knobs = {"shrinkage": 2.0, "damping": 0.3, "user_exponent": 0.5, "popularity_exponent": -0.4, "content": 3.0}
-    table = spectral_vectors(factors, likes, movies, **knobs).orderBy("movie_id").collect()
-    query, candidate = (np.array([row[name] for row in table]) for name in ("query", "candidate"))
-
-    active = weights[weights.any(axis=1)]
-    activity = (active**2).sum(axis=1)
-    median = np.sort(activity)[(len(activity) - 1) // 2]
-    x = active * (activity / median)[:, None] ** -0.25
-    support = (x**2).sum(axis=0)
-    a = x / np.sqrt(support + 2)
-    values, v = np.linalg.eigh(a.T @ a)
-    k = 0.3 * values.max()
-    shared = (v * np.maximum(k * values / (k + values), 0)) @ v.T
-    p = ((support + 2) / (0.05 * len(active))) ** -0.4
-    expected = shared * np.sqrt((support + 2)[None, :] / (support + 2)[:, None]) * p
-    names = np.array([[name in g for name in "ABC"] for g in genres], float) * np.log(6 / np.array([3, 2, 1]))
-    unit = unit_rows(names)
-    liked = (active > 0).mean(axis=0)
-    expected += 3 * (unit @ unit.T) * np.sqrt(liked) / (support + 2)[:, None]
-    np.testing.assert_allclose(query @ candidate.T, expected, rtol=2e-4, atol=2e-5)
-    assert expected[5, 0] > 0 == expected[5, 4]
-
-
-def test_spectral_vectors_do_not_depend_on_blocks(spark, monkeypatch):
-    from pipeline import vectors
-
-    rng = np.random.default_rng(4)
-    pairs = sorted({tuple(pair) for pair in rng.integers(1, 40, (400, 2)).tolist()})
-    likes = spark.createDataFrame([(u, m, 1.0) for u, m in pairs], "user_id int, movie_id int, weight float")
-    movies = spark.createDataFrame([(m, []) for m in range(1, 40)], "movie_id int, genres array<string>")
-    factors = factors_frame(spark, rng.standard_normal((39, 5)))
-    knobs = {"shrinkage": 2.0, "damping": 0.3, "user_exponent": 0.5, "popularity_exponent": -0.4, "content": 3.0}
-    results = []
-    for per_block in (10**6, 50):
-        monkeypatch.setattr(vectors, "LIKES_PER_BLOCK", per_block)
-        rows = spectral_vectors(factors, likes, movies, **knobs).orderBy("movie_id").collect()
-        query, candidate = (np.array([row[name] for row in rows]) for name in ("query", "candidate"))
-        results.append(query @ candidate.T)
-    np.testing.assert_allclose(results[0], results[1], rtol=1e-4, atol=1e-6)

@@ -1,0 +1,246 @@
+"""Spectral vectors and co-occurrences: how much more the people who like one movie like another than people do."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline.arrays import as_lists, as_matrix, unit_rows
+from pipeline.schemas import VECTORS
+
+LIKES_PER_BLOCK = 1_000_000  # likes that one task holds, about 20 bytes each
+MOVIES_PER_BLOCK = 8192  # rows of a partial product that are added up in one task
+PAIR_LIKES_PER_BLOCK = 250_000  # likes whose pairs one task counts
+PAIRED_LIKES = 1000  # of a user's likes so many are paired with each other: the pairs grow with the square
+PAIRS_PER_MOVIE = 2048  # co-occurrences that a movie keeps, the largest
+
+
+class Spectrum(NamedTuple):
+    """What the likes say of the movies, before it is weighed.
+
+    With x_ui the weight of a like, d_u = sum_i x_ui^2, w_u = (d_u / median d)^-user_exponent, n_i = sum_u w_u x_ui^2
+    and A_ui = sqrt(w_u) x_ui / sqrt(n_i + shrinkage):
+
+    movies: movie_id int32, genres, year of the catalogue, in order of movie_id; support, likers: n_i and the number of
+    users, float64 [n]; axes, values: the eigenpairs of A'A, float64 [n, rank] and [rank]; n_users.
+    """
+
+    movies: pa.Table
+    support: np.ndarray
+    likers: np.ndarray
+    axes: np.ndarray
+    values: np.ndarray
+    n_users: int
+    shrinkage: float
+
+
+def weighted_likes(likes: DataFrame, *, user_exponent: float) -> DataFrame:
+    """Return user_id, movie_id, weight = sqrt(w_u) x_ui of Spectrum's formula. Runs a Spark job, for the median."""
+    activity = likes.groupBy("user_id").agg(F.sum(F.col("weight") * F.col("weight")).alias("activity"))
+    median = activity.agg(F.percentile_approx("activity", 0.5)).head()[0]
+    factor = F.pow(F.col("activity") / median, -user_exponent / 2)
+    weighted = likes.join(activity, "user_id", how="inner")
+    return weighted.select("user_id", "movie_id", (F.col("weight") * factor).cast("float").alias("weight"))
+
+
+def spectrum(item_factors: DataFrame, weighted: DataFrame, movies: DataFrame, *, shrinkage: float) -> Spectrum:
+    """Return the Spectrum of weighted_likes in the space that the ALS factors span, after one step of power iteration
+    (Rayleigh-Ritz).
+
+    Runs four Spark jobs over the likes. The driver and every task hold n x rank floats for n movies, 8 bytes each
+    on the driver (1 million movies of rank 64: 0.5 GB per matrix, four at a time), and a task LIKES_PER_BLOCK likes.
+    """
+    catalogue = movies.select("movie_id", "genres", "year").orderBy("movie_id").toArrow().combine_chunks()
+    ids = catalogue.column("movie_id").to_numpy().astype(np.int32)
+    sums = [F.sum(F.col("weight") * F.col("weight")).alias("support"), F.count("*").cast("double").alias("likers")]
+    liked = weighted.groupBy("movie_id").agg(*sums).orderBy("movie_id").toArrow()
+    support, likers = (_at(ids, liked, name) for name in ("support", "likers"))
+    n_users = weighted.agg(F.count_distinct("user_id")).head()[0]
+    scale = 1 / np.sqrt(support + shrinkage)
+    blocks = _user_blocks(weighted, LIKES_PER_BLOCK, int(likers.sum()))
+
+    factors = item_factors.toArrow().combine_chunks()
+    vectors = as_matrix(factors.column("factors").combine_chunks())
+    basis = np.zeros((len(ids), vectors.shape[1]))
+    basis[np.searchsorted(ids, factors.column("movie_id").to_numpy())] = vectors
+    basis = np.linalg.qr(basis)[0]
+    basis = np.linalg.qr(_power_step(blocks, ids, scale, basis))[0]
+    values, rotation = np.linalg.eigh(_projected_gram(blocks, ids, scale, basis))
+    return Spectrum(catalogue, support, likers, basis @ rotation, np.maximum(values, 0), n_users, shrinkage)
+
+
+def spectral_vectors(
+    spectrum: Spectrum,
+    session,
+    *,
+    damping: float,
+    popularity_exponent: float,
+    residual: float,
+    content: float,
+    year: float,
+) -> DataFrame:
+    """Return movie_id, query, candidate for every movie of the catalogue; query_i'candidate_j says how much more a
+    person who likes i likes j than people do on the whole:
+
+        similarity(i, j) = sum_s v_i v_j (ks / (k + s) - residual s) ((n_j + shrinkage) / (n_i + shrinkage))^0.5 p_j
+                           + content * same(i, j) * sqrt(share of users who like j) / (n_i + shrinkage)
+
+    over the eigenpairs (s, v), with k = damping * the largest s, and
+    p_j = ((n_j + shrinkage) / (0.05 * users))^popularity_exponent. The first term is the shrunk share of i's likers
+    who like j; ks / (k + s) takes back the directions in which all tastes agree, as the linear autoencoders EASE and
+    EDLAE do (Steck 2019, 2020). What the eigenpairs leave out is small, where ks / (k + s) is about s: residual times
+    all of A'A comes from co_occurrences, and what of it is counted here already is taken off. The second term stands
+    in for likes that a little-known movie does not have: same is the cosine of the genres, rare ones weighing more,
+    and year times the closeness of the years, from 1 to 0 ten years apart.
+    """
+    scale, popular = _weights(spectrum, popularity_exponent)
+    values = spectrum.values
+    largest = damping * values.max()
+    filtered = largest * values / np.maximum(largest + values, 1e-12) - residual * values
+    genres = np.hstack(
+        [
+            _genre_vectors(spectrum.movies.column("genres").to_pylist()),
+            np.sqrt(year) * _year_vectors(spectrum.movies.column("year").to_pylist()),
+        ]
+    )
+    liked = np.sqrt(spectrum.likers / max(spectrum.n_users, 1))[:, None]
+    query = np.hstack([spectrum.axes * filtered * scale[:, None], genres * (content * scale**2)[:, None]])
+    candidate = np.hstack([spectrum.axes * (popular / scale)[:, None], genres * liked])
+    columns = [spectrum.movies.column("movie_id").combine_chunks(), as_lists(query), as_lists(candidate)]
+    return session.createDataFrame(pa.table(columns, names=["movie_id", "query", "candidate"]), VECTORS)
+
+
+def pairs_table(weighted: DataFrame) -> DataFrame:
+    """Return movie_id, neighbour_id, common float > 0: sum over users of the product of two movies' weights.
+
+    Of a user with more than PAIRED_LIKES likes so many are taken, by chance, and weigh more in place of the rest.
+    A task holds the pairs of PAIR_LIKES_PER_BLOCK likes.
+    """
+    by_chance = Window.partitionBy("user_id").orderBy(F.xxhash64("movie_id", "user_id"), "movie_id")
+    counted = weighted.withColumns(
+        {"position": F.row_number().over(by_chance), "n": F.count("*").over(Window.partitionBy("user_id"))}
+    )
+    grown = F.col("weight") * F.greatest(F.col("n") / PAIRED_LIKES, F.lit(1.0))
+    kept = counted.where(F.col("position") <= PAIRED_LIKES)
+    kept = kept.select("user_id", "movie_id", grown.cast("float").alias("weight"))
+    blocks = _user_blocks(kept, PAIR_LIKES_PER_BLOCK, kept.count())
+
+    def multiply(likes: pa.Table) -> pa.Table:
+        ids = np.unique(likes.column("movie_id").to_numpy())
+        matrix, _ = _block_matrix(likes, ids, np.ones(len(ids)))
+        common = (matrix.T @ matrix).tocoo()
+        other = common.row != common.col
+        columns = [ids[common.row[other]], ids[common.col[other]], common.data[other]]
+        return pa.table([pa.array(column) for column in columns], names=["movie_id", "neighbour_id", "common"])
+
+    partial = blocks.groupBy("block").applyInArrow(multiply, "movie_id int, neighbour_id int, common float")
+    return partial.groupBy("movie_id", "neighbour_id").agg(F.sum("common").cast("float").alias("common"))
+
+
+def co_occurrences(pairs: DataFrame, spectrum: Spectrum, *, popularity_exponent: float, residual: float) -> DataFrame:
+    """Return movie_id, neighbour_id, similarity float > 0: residual * common / (n_i + shrinkage) * p_j, the part of
+    the similarity that spectral_vectors leaves to them; a movie's PAIRS_PER_MOVIE largest."""
+    scale, popular = _weights(spectrum, popularity_exponent)
+    ids = spectrum.movies.column("movie_id").combine_chunks()
+    of_query = pa.table([ids, pa.array(residual * scale**2)], names=["movie_id", "of_query"])
+    of_candidate = pa.table([ids, pa.array(popular)], names=["neighbour_id", "of_candidate"])
+    weighed = pairs
+    for table, key in ((of_query, "movie_id"), (of_candidate, "neighbour_id")):
+        weighed = weighed.join(F.broadcast(pairs.sparkSession.createDataFrame(table)), key, how="inner")
+    similarity = (F.col("common") * F.col("of_query") * F.col("of_candidate")).cast("float")
+    weighed = weighed.select("movie_id", "neighbour_id", similarity.alias("similarity"))
+    best = Window.partitionBy("movie_id").orderBy(F.desc("similarity"), "neighbour_id")
+    kept = weighed.withColumn("position", F.row_number().over(best)).where(F.col("position") <= PAIRS_PER_MOVIE)
+    return kept.select("movie_id", "neighbour_id", "similarity")
+
+
+def _weights(spectrum: Spectrum, popularity_exponent: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return 1 / sqrt(n + shrinkage) and p, float64 [n] each."""
+    known = spectrum.support + spectrum.shrinkage
+    return 1 / np.sqrt(known), (known / (0.05 * max(spectrum.n_users, 1))) ** popularity_exponent
+
+
+def _user_blocks(weighted: DataFrame, per_block: int, n_likes: int) -> DataFrame:
+    """Return the weighted likes with a block, so that a block holds whole users and about per_block likes."""
+    n_blocks = max(-(-n_likes // per_block), 1)
+    return weighted.withColumn("block", F.pmod(F.xxhash64("user_id"), F.lit(n_blocks)).cast("int"))
+
+
+def _power_step(blocks: DataFrame, ids: np.ndarray, scale: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Return A'A basis, float64 [n, rank]: products per block of users, added up per block of movies."""
+    basis = basis.astype(np.float32)
+
+    def multiply(likes: pa.Table) -> pa.Table:
+        matrix, touched = _block_matrix(likes, ids, scale)
+        product = matrix.T @ (matrix @ basis[touched])
+        block = np.full(len(touched), likes.column("block")[0].as_py())
+        columns = [pa.array(column, pa.int32()) for column in (touched // MOVIES_PER_BLOCK, block, touched)]
+        return pa.table([*columns, as_lists(product)], names=["part", "block", "row", "product"])
+
+    def add(partial: pa.Table) -> pa.Table:
+        partial = partial.sort_by([("row", "ascending"), ("block", "ascending")]).combine_chunks()
+        rows, begins = np.unique(partial.column("row").to_numpy(), return_index=True)
+        products = as_matrix(partial.column("product").combine_chunks()).astype(np.float64)
+        return pa.table([pa.array(rows), as_lists(np.add.reduceat(products, begins, axis=0))], names=["row", "product"])
+
+    products = blocks.groupBy("block").applyInArrow(multiply, "part int, block int, row int, product array<float>")
+    summed = products.groupBy("part").applyInArrow(add, "row int, product array<float>").toArrow()
+    result = np.zeros(basis.shape)
+    result[summed.column("row").to_numpy()] = as_matrix(summed.column("product").combine_chunks())
+    return result
+
+
+def _projected_gram(blocks: DataFrame, ids: np.ndarray, scale: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Return (A basis)'(A basis), float64 [rank, rank]."""
+    basis = basis.astype(np.float32)
+
+    def gram(likes: pa.Table) -> pa.Table:
+        matrix, touched = _block_matrix(likes, ids, scale)
+        projected = (matrix @ basis[touched]).astype(np.float64)
+        block = pa.array([likes.column("block")[0].as_py()], pa.int32())
+        return pa.table(
+            [block, as_lists((projected.T @ projected).reshape(1, -1), pa.float64())], names=["block", "gram"]
+        )
+
+    grams = blocks.groupBy("block").applyInArrow(gram, "block int, gram array<double>").orderBy("block").collect()
+    return np.sum([row.gram for row in grams], axis=0).reshape(basis.shape[1], -1)
+
+
+def _block_matrix(likes: pa.Table, ids: np.ndarray, scale: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Return a block's part of A, float32 CSR [its users, its movies], and the rows of its movies among ids."""
+    likes = likes.sort_by([("user_id", "ascending"), ("movie_id", "ascending")])
+    users = np.unique(likes.column("user_id").to_numpy(), return_inverse=True)[1]
+    rows = np.searchsorted(ids, likes.column("movie_id").to_numpy())
+    touched, columns = np.unique(rows, return_inverse=True)
+    values = (likes.column("weight").to_numpy() * scale[rows]).astype(np.float32)
+    return sp.csr_matrix((values, (users, columns)), (users.max() + 1, len(touched))), touched
+
+
+def _at(ids: np.ndarray, table: pa.Table, column: str) -> np.ndarray:
+    """Return the table's column by movie_id at the place of each id, float64 [n]; 0 where the table has no row."""
+    values = np.zeros(len(ids))
+    values[np.searchsorted(ids, table.column("movie_id").to_numpy())] = table.column(column).to_numpy()
+    return values
+
+
+def _genre_vectors(genres: list[list[str]]) -> np.ndarray:
+    """Return a row per movie, float64 [n, genres], of length 1, rare genres weighing more; 0 without genres."""
+    names = sorted({name for movie in genres for name in movie})
+    column = {name: i for i, name in enumerate(names)}
+    matrix = np.zeros((len(genres), len(names)))
+    for row, movie in enumerate(genres):
+        matrix[row, [column[name] for name in movie]] = 1
+    return unit_rows(matrix * np.log(len(genres) / np.maximum(matrix.sum(axis=0), 1)))
+
+
+def _year_vectors(years: list[int | None]) -> np.ndarray:
+    """Return a row per movie, float64 [n, decades], of length 1: shares of the two decades' turns around its year; 0
+    without a year."""
+    known = np.array([year if year else np.nan for year in years], float) / 10
+    if not np.isfinite(known).any():
+        return np.zeros((len(years), 0))
+    turns = np.arange(np.floor(np.nanmin(known)), np.floor(np.nanmax(known)) + 2)
+    return unit_rows(np.nan_to_num(np.maximum(1 - np.abs(known[:, None] - turns), 0)))

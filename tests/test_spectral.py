@@ -1,0 +1,107 @@
+"""Spectral vectors and co-occurrences, against the formula of their docstrings in numpy."""
+
+import numpy as np
+import pytest
+
+from pipeline import spectral
+from pipeline.arrays import unit_rows
+from pipeline.neighbours import neighbours_table
+from tests.test_factors import factors_frame
+
+KNOBS = {"damping": 0.3, "popularity_exponent": -0.4, "residual": 0.0, "content": 3.0, "year": 0.5}
+GENRES = [["A"], ["A", "B"], ["B"], [], ["C"], ["A"]]
+YEARS = [1990, 1995, 2003, None, 1990, 1984]
+
+
+@pytest.fixture(scope="module")
+def liked():
+    """Weights of 40 users and 6 movies; nobody likes the last one, whose list comes from its genre and year."""
+    rng = np.random.default_rng(3)
+    weights = np.where(rng.random((40, 6)) < 0.5, rng.choice([0.5, 1.0, 1.5], (40, 6)), 0)
+    weights[:, 5] = 0
+    return weights
+
+
+def frames(spark, weights):
+    rows = [(int(u), int(m) + 1, float(weights[u, m])) for u, m in zip(*weights.nonzero(), strict=True)]
+    likes = spark.createDataFrame(rows, "user_id int, movie_id int, weight float")
+    catalogue = [(i + 1, genres, year) for i, (genres, year) in enumerate(zip(GENRES, YEARS, strict=True))]
+    return likes, spark.createDataFrame(catalogue, "movie_id int, genres array<string>, year smallint")
+
+
+def similarity(weights, *, shrinkage, user_exponent, damping, popularity_exponent, residual, content, year):
+    """The docstrings' formula with exact eigenpairs: [movies, movies], residual included."""
+    active = weights[weights.any(axis=1)]
+    activity = (active**2).sum(axis=1)
+    median = np.sort(activity)[(len(activity) - 1) // 2]
+    x = active * (activity / median)[:, None] ** (-user_exponent / 2)
+    support = (x**2).sum(axis=0)
+    gram = (x / np.sqrt(support + shrinkage)).T @ (x / np.sqrt(support + shrinkage))
+    values, v = np.linalg.eigh(gram)
+    k = damping * values.max()
+    shared = (v * (np.maximum(k * values / (k + values), 0) - residual * values)) @ v.T + residual * gram
+    p = ((support + shrinkage) / (0.05 * len(active))) ** popularity_exponent
+    expected = shared * np.sqrt((support + shrinkage)[None, :] / (support + shrinkage)[:, None]) * p
+    names = np.array([[name in g for name in "ABC"] for g in GENRES], float) * np.log(6 / np.array([3, 2, 1]))
+    decades = np.array([[max(1 - abs(y / 10 - t), 0) if y else 0 for t in range(198, 202)] for y in YEARS])
+    same = unit_rows(names) @ unit_rows(names).T + year * unit_rows(decades) @ unit_rows(decades).T
+    return expected + content * same * np.sqrt((active > 0).mean(axis=0)) / (support + shrinkage)[:, None]
+
+
+def inner_products(vectors):
+    table = vectors.orderBy("movie_id").collect()
+    query, candidate = (np.array([row[name] for row in table]) for name in ("query", "candidate"))
+    return query @ candidate.T
+
+
+def test_spectral_vectors_are_the_formula(spark, liked):
+    """Factors that span everything make the eigenpairs exact."""
+    likes, movies = frames(spark, liked)
+    weighted = spectral.weighted_likes(likes, user_exponent=0.5)
+    spectrum = spectral.spectrum(factors_frame(spark, np.eye(5)), weighted, movies, shrinkage=2.0)
+    found = inner_products(spectral.spectral_vectors(spectrum, spark, **KNOBS))
+    expected = similarity(liked, shrinkage=2.0, user_exponent=0.5, **KNOBS)
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+    assert expected[5, 0] > 0 == expected[5, 3]
+
+
+@pytest.mark.parametrize(("query_blocks", "item_blocks", "per_block"), [(1, 1, 10**6), (3, 2, 60)])
+def test_lists_with_the_residual_are_the_formula(spark, liked, monkeypatch, query_blocks, item_blocks, per_block):
+    """Two factors leave something out of the eigenpairs; with a residual of 1 and no damping it all comes back."""
+    monkeypatch.setattr(spectral, "LIKES_PER_BLOCK", per_block)
+    monkeypatch.setattr(spectral, "PAIR_LIKES_PER_BLOCK", per_block)
+    likes, movies = frames(spark, liked)
+    weighted = spectral.weighted_likes(likes, user_exponent=0.5)
+    knobs = {**KNOBS, "damping": 1e6, "residual": 1.0}
+    factors = factors_frame(spark, np.random.default_rng(1).standard_normal((5, 2)))
+    spectrum = spectral.spectrum(factors, weighted, movies, shrinkage=2.0)
+    vectors = spectral.spectral_vectors(spectrum, spark, **knobs)
+    weights = {"popularity_exponent": -0.4, "residual": 1.0}
+    pairs = spectral.co_occurrences(spectral.pairs_table(weighted), spectrum, **weights)
+    table = neighbours_table(vectors, movies, None, pairs, k=3, query_blocks=query_blocks, item_blocks=item_blocks)
+    expected = similarity(liked, shrinkage=2.0, user_exponent=0.5, **knobs)
+    np.fill_diagonal(expected, -np.inf)
+    rows = table.orderBy("movie_id", "rank").collect()
+    assert [row.movie_id for row in rows] == np.repeat(np.arange(1, 7), 3).tolist()
+    for row in rows:
+        assert row.similarity == pytest.approx(expected[row.movie_id - 1, row.neighbour_id - 1], rel=1e-3, abs=1e-5)
+        rank = np.sort(expected[row.movie_id - 1])[::-1][row.rank - 1]
+        assert row.similarity == pytest.approx(rank, rel=1e-3, abs=1e-5)
+
+
+def test_lists_of_some_movies_are_those_of_all(spark, liked):
+    likes, movies = frames(spark, liked)
+    weighted = spectral.weighted_likes(likes, user_exponent=0.0)
+    spectrum = spectral.spectrum(factors_frame(spark, np.eye(5)), weighted, movies, shrinkage=2.0)
+    vectors = spectral.spectral_vectors(spectrum, spark, **KNOBS)
+    every = neighbours_table(vectors, movies, k=3, query_blocks=2, item_blocks=1).collect()
+    only = spark.createDataFrame([(2,), (6,)], "movie_id int")
+    some = neighbours_table(vectors, movies, only, k=3, query_blocks=2, item_blocks=1).collect()
+    assert sorted(some) == sorted(row for row in every if row.movie_id in (2, 6))
+
+
+def test_heavy_users_are_paired_by_a_sample_that_stands_for_all(spark, monkeypatch):
+    monkeypatch.setattr(spectral, "PAIRED_LIKES", 20)
+    weighted = spark.createDataFrame([(1, m, 1.0) for m in range(40)], "user_id int, movie_id int, weight float")
+    rows = spectral.pairs_table(weighted).collect()
+    assert len(rows) == 20 * 19 and {row.common for row in rows} == {4.0}
