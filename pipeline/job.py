@@ -41,8 +41,10 @@ HEARTBEAT = 15  # seconds between signs of life where there is no terminal to dr
 class Run:
     """One run of a job: its configuration, Spark session, console, and the build it writes into."""
 
-    def __init__(self, config: SimpleNamespace, spark: SparkSession, console: Console) -> None:
-        self.config, self.spark, self.console = config, spark, console
+    def __init__(
+        self, config: SimpleNamespace, spark: SparkSession, console: Console, options: argparse.Namespace
+    ) -> None:
+        self.config, self.spark, self.console, self.options = config, spark, console, options
         self.warehouse = Path(config.warehouse.dir.removeprefix("file://"))
         self.cores = spark.sparkContext.defaultParallelism
         self.build: release.Build | None = None
@@ -131,9 +133,17 @@ class Run:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def start(main: Callable[[Run], None], description: str) -> None:
-    """Run a job's main() and exit: 0 done, 1 a mistake that one line explains, 2 wrong options, 130 stopped."""
+def start(
+    main: Callable[[Run], None],
+    description: str,
+    add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+) -> None:
+    """Run a job's main() and exit: 0 done, 1 a mistake that one line explains, 2 wrong options, 130 stopped.
+
+    add_options adds what only this job takes; main finds it in run.options.
+    """
     parser = argparse.ArgumentParser(description=description)
+    add_options(parser)
     configuration.add_arguments(parser)
     options = parser.parse_args()
     console = open_console(terminal=os.environ.get("PIPELINE_TERMINAL") == "yes")
@@ -149,7 +159,7 @@ def start(main: Callable[[Run], None], description: str) -> None:
                 spark = _session(Path(sys.argv[0]).stem)
             # In place of PySpark's own handler, which asks a JVM that Ctrl-C has reached as well to cancel its jobs.
             signal.signal(signal.SIGINT, lambda *_: _stop(console.is_terminal))
-            main(Run(config, spark, console))
+            main(Run(config, spark, console, options))
             spark.stop()
     except KeyboardInterrupt:
         _stop(console.is_terminal)

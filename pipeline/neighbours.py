@@ -39,8 +39,8 @@ def neighbours_table(
     what pairs adds to it.
 
     vectors: movie_id, query, candidate array<float>; candidates: movie_id of the movies that may be recommended;
-    only: movie_id of the movies whose lists are wanted, None for all; pairs: movie_id, neighbour_id, similarity float
-    of 0 or more, what single pairs have on top of their inner product.
+    only: movie_id of the movies whose lists are wanted, None for all; pairs: movie_id, ids (int32) and
+    similarities (float32, 0 or more) packed as binary, what single pairs have on top of their inner product.
     One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
     own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
 
@@ -54,10 +54,7 @@ def neighbours_table(
     wanted = vectors if only is None else vectors.join(F.broadcast(only), "movie_id", how="left_semi")
     queries = _packed(wanted, "query", query_blocks)
     if pairs is not None:
-        shown = pairs.join(
-            F.broadcast(candidates.select(F.col("movie_id").alias("neighbour_id"))), "neighbour_id", how="left_semi"
-        )
-        packed = _packed_pairs(shown, wanted, query_blocks)
+        packed = _packed_pairs(pairs, wanted, query_blocks)
         queries = queries.join(packed, "query_block", how="left")
     queries = queries.repartitionById(query_blocks, "query_block")
     items = _packed(recommendable, "candidate", item_blocks)
@@ -128,6 +125,9 @@ class TopK:
             part = slice(begin, begin + PAIRS_AT_ONCE)
             queries = self.vectors[rows[part]]
             added[part] += _pair_similarities(queries, items, position[part, None].astype(np.int64))[:, 0]
+        # Below the k-th best by inner product alone there is nothing to win.
+        good = added >= (similarities[rows, self.k - 1] if similarities.shape[1] == self.k else -np.inf)
+        rows, paired, added = rows[good], paired[good], added[good]
         every_row = np.repeat(np.arange(len(ids)), ids.shape[1])
         alone = ~np.isin((every_row << 32) + ids.ravel(), (rows << 32) + paired)
         rows = np.concatenate([every_row[alone], rows])
@@ -232,11 +232,11 @@ def _packed_pairs(pairs: DataFrame, queries: DataFrame, blocks: int) -> DataFram
     pair_similarities (binary)."""
 
     def pack(pairs: pa.Table) -> pa.Table:
-        pairs = pairs.sort_by([("movie_id", "ascending"), ("neighbour_id", "ascending")])
-        kinds = {"movie_id": np.int32, "neighbour_id": np.int32, "similarity": np.float32}
-        packed = [pa.array([pairs.column(name).to_numpy().astype(kind).tobytes()]) for name, kind in kinds.items()]
-        columns = [pairs.column("block").combine_chunks()[:1], *packed]
-        return pa.table(columns, names=["query_block", *PAIR_COLUMNS])
+        pairs = pairs.sort_by("movie_id")
+        ids, similarities = (pairs.column(name).to_pylist() for name in ("ids", "similarities"))
+        movies = np.repeat(pairs.column("movie_id").to_numpy(), [len(packed) // 4 for packed in ids]).astype(np.int32)
+        packed = [pa.array([packed]) for packed in (movies.tobytes(), b"".join(ids), b"".join(similarities))]
+        return pa.table([pairs.column("block").combine_chunks()[:1], *packed], names=["query_block", *PAIR_COLUMNS])
 
     of_block = F.broadcast(queries.select("movie_id", _block(blocks)))
     schema = "query_block int, " + ", ".join(f"{name} binary" for name in PAIR_COLUMNS)

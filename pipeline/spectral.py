@@ -1,5 +1,6 @@
 """Spectral vectors and co-occurrences: how much more the people who like one movie like another than people do."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from pipeline.schemas import VECTORS
 LIKES_PER_BLOCK = 1_000_000  # likes that one task holds, about 20 bytes each
 MOVIES_PER_BLOCK = 8192  # rows of a partial product that are added up in one task
 PAIR_LIKES_PER_BLOCK = 250_000  # likes whose pairs one task counts
-PAIRED_LIKES = 1000  # of a user's likes so many are paired with each other: the pairs grow with the square
+MOVIES_PER_PART = 2048  # movies whose pairs are added up in one task
+PAIRED_LIKES = 2000  # of a user's likes so many are paired with each other: the pairs grow with the square
 PAIRS_PER_MOVIE = 2048  # co-occurrences that a movie keeps, the largest
 
 
@@ -114,10 +116,11 @@ def spectral_vectors(
 
 
 def pairs_table(weighted: DataFrame) -> DataFrame:
-    """Return movie_id, neighbour_id, common float > 0: sum over users of the product of two movies' weights.
+    """Return movie_id, ids, common: the movies that share users with a movie, int32 and rising, and the sum over those
+    users of the product of both weights, float32; packed as binary, a row per movie.
 
     Of a user with more than PAIRED_LIKES likes so many are taken, by chance, and weigh more in place of the rest.
-    A task holds the pairs of PAIR_LIKES_PER_BLOCK likes.
+    A task holds the pairs of PAIR_LIKES_PER_BLOCK likes, or those of MOVIES_PER_PART movies, 8 bytes each.
     """
     by_chance = Window.partitionBy("user_id").orderBy(F.xxhash64("movie_id", "user_id"), "movie_id")
     counted = weighted.withColumns(
@@ -126,35 +129,70 @@ def pairs_table(weighted: DataFrame) -> DataFrame:
     grown = F.col("weight") * F.greatest(F.col("n") / PAIRED_LIKES, F.lit(1.0))
     kept = counted.where(F.col("position") <= PAIRED_LIKES)
     kept = kept.select("user_id", "movie_id", grown.cast("float").alias("weight"))
-    blocks = _user_blocks(kept, PAIR_LIKES_PER_BLOCK, kept.count())
+    n_likes, n_movies = kept.agg(F.count("*"), F.count_distinct("movie_id")).head()
+    blocks = _user_blocks(kept, PAIR_LIKES_PER_BLOCK, n_likes)
 
     def multiply(likes: pa.Table) -> pa.Table:
-        ids = np.unique(likes.column("movie_id").to_numpy())
+        ids = np.unique(likes.column("movie_id").to_numpy()).astype(np.int32)
         matrix, _ = _block_matrix(likes, ids, np.ones(len(ids)))
-        common = (matrix.T @ matrix).tocoo()
-        other = common.row != common.col
-        columns = [ids[common.row[other]], ids[common.col[other]], common.data[other]]
-        return pa.table([pa.array(column) for column in columns], names=["movie_id", "neighbour_id", "common"])
+        return _packed_rows(ids, (matrix.T @ matrix).tocsr(), ids)
 
-    partial = blocks.groupBy("block").applyInArrow(multiply, "movie_id int, neighbour_id int, common float")
-    return partial.groupBy("movie_id", "neighbour_id").agg(F.sum("common").cast("float").alias("common"))
+    def add(partial: pa.Table) -> pa.Table:
+        of_row, others, common = _unpacked_rows(partial, "common")
+        movies, rows = np.unique(partial.column("movie_id").to_numpy()[of_row], return_inverse=True)
+        ids, columns = np.unique(others, return_inverse=True)
+        return _packed_rows(movies, sp.csr_matrix((common, (rows, columns)), (len(movies), len(ids))), ids)
+
+    schema = "movie_id int, ids binary, common binary"
+    partial = blocks.groupBy("block").applyInArrow(multiply, schema)
+    part = F.pmod(F.xxhash64("movie_id"), F.lit(-(-n_movies // MOVIES_PER_PART)))
+    return partial.groupBy(part.alias("part")).applyInArrow(add, schema)
 
 
 def co_occurrences(pairs: DataFrame, spectrum: Spectrum, *, popularity_exponent: float, residual: float) -> DataFrame:
-    """Return movie_id, neighbour_id, similarity float > 0: residual * common / (n_i + shrinkage) * p_j, the part of
-    the similarity that spectral_vectors leaves to them; a movie's PAIRS_PER_MOVIE largest."""
+    """Return movie_id, ids, similarities: of pairs_table, residual * common / (n_i + shrinkage) * p_j, the part of the
+    similarity that spectral_vectors leaves out; a movie's PAIRS_PER_MOVIE largest, packed as there."""
     scale, popular = _weights(spectrum, popularity_exponent)
-    ids = spectrum.movies.column("movie_id").combine_chunks()
-    of_query = pa.table([ids, pa.array(residual * scale**2)], names=["movie_id", "of_query"])
-    of_candidate = pa.table([ids, pa.array(popular)], names=["neighbour_id", "of_candidate"])
-    weighed = pairs
-    for table, key in ((of_query, "movie_id"), (of_candidate, "neighbour_id")):
-        weighed = weighed.join(F.broadcast(pairs.sparkSession.createDataFrame(table)), key, how="inner")
-    similarity = (F.col("common") * F.col("of_query") * F.col("of_candidate")).cast("float")
-    weighed = weighed.select("movie_id", "neighbour_id", similarity.alias("similarity"))
-    best = Window.partitionBy("movie_id").orderBy(F.desc("similarity"), "neighbour_id")
-    kept = weighed.withColumn("position", F.row_number().over(best)).where(F.col("position") <= PAIRS_PER_MOVIE)
-    return kept.select("movie_id", "neighbour_id", "similarity")
+    ids = spectrum.movies.column("movie_id").to_numpy()
+
+    def weigh(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            movies = batch.column("movie_id").to_numpy()
+            of_row, others, common = _unpacked_rows(batch, "common")
+            of_query = residual * scale[np.searchsorted(ids, movies)] ** 2
+            similarities = (common * of_query[of_row] * popular[np.searchsorted(ids, others)]).astype(np.float32)
+            order = np.lexsort((others, -similarities, of_row))
+            best = np.sort(order[np.arange(len(order)) - np.searchsorted(of_row, of_row) < PAIRS_PER_MOVIE])
+            lengths = np.bincount(of_row[best], minlength=len(movies))
+            columns = [batch.column("movie_id"), *(_binary(values[best], lengths) for values in (others, similarities))]
+            yield pa.RecordBatch.from_arrays(columns, names=["movie_id", "ids", "similarities"])
+
+    return pairs.mapInArrow(weigh, "movie_id int, ids binary, similarities binary")
+
+
+def _packed_rows(movies: np.ndarray, matrix: sp.csr_matrix, ids: np.ndarray) -> pa.Table:
+    """Return the rows of a matrix as movie_id, ids, common; ids [columns]; the diagonal left out."""
+    matrix = matrix.tocoo()
+    other = movies[matrix.row] != ids[matrix.col]
+    row, column, value = matrix.row[other], matrix.col[other], matrix.data[other]
+    order = np.lexsort((column, row))
+    lengths = np.bincount(row, minlength=len(movies))
+    columns = [_binary(values[order], lengths) for values in (ids[column].astype(np.int32), value.astype(np.float32))]
+    return pa.table([pa.array(movies, pa.int32()), *columns], names=["movie_id", "ids", "common"])
+
+
+def _unpacked_rows(rows: pa.Table | pa.RecordBatch, values: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for every pair its row int64, the other movie int32 and its value float32."""
+    ids, common = (rows.column(name).to_pylist() for name in ("ids", values))
+    of_row = np.repeat(np.arange(len(ids)), [len(packed) // 4 for packed in ids])
+    return of_row, np.frombuffer(b"".join(ids), np.int32), np.frombuffer(b"".join(common), np.float32)
+
+
+def _binary(values: np.ndarray, lengths: np.ndarray) -> pa.Array:
+    """Return values of 4 bytes, so many a row, as a binary column."""
+    offsets = np.concatenate([[0], 4 * np.cumsum(lengths)]).astype(np.int32)
+    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(np.ascontiguousarray(values).tobytes())]
+    return pa.Array.from_buffers(pa.binary(), len(lengths), buffers)
 
 
 def _weights(spectrum: Spectrum, popularity_exponent: float) -> tuple[np.ndarray, np.ndarray]:
