@@ -13,7 +13,8 @@ Jobs
   jobs/run_pipeline.py         all stages, then publish (the main job)
   jobs/train_als.py            ratings to item factors
   jobs/build_neighbours.py     item factors to neighbour lists, then publish
-  jobs/evaluate.py             held-out favourites to metrics, beside yardsticks
+  jobs/evaluate.py             held-out likes to metrics, plots and a report; --report DIR
+  jobs/tune.py                 search the configuration: --protocol strangers|histories --budget MINUTES --out FILE
   jobs/download_movielens.py   fetch a MovieLens data set: latest-small 100k 1m 10m 20m 25m 32m latest
 
 Job options (conf/pipeline.yaml explains every setting)
@@ -106,7 +107,7 @@ import os, pathlib, sys, zipfile
 root, archive = map(pathlib.Path, sys.argv[1:])
 new = archive.with_suffix(f".{os.getpid()}")
 with zipfile.ZipFile(new, "w") as target:
-    for pattern in ("pipeline/**/*.py", "pipeline/sql/**/*.sql", "jobs/*.py", "conf/*.yaml"):
+    for pattern in ("pipeline/**/*.py", "pipeline/sql/**/*.sql", "pipeline/*.md", "jobs/*.py", "conf/*.yaml"):
         for path in sorted(root.glob(pattern)):
             target.write(path, path.relative_to(root))
 os.replace(new, archive)

@@ -1,6 +1,9 @@
 """Held-out likes to metrics: trains without what is asked for, asks as visitors would, beside yardsticks."""
 
+import argparse
 import copy
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,22 +14,30 @@ from pyspark.sql import functions as F
 
 from jobs.build_neighbours import Learned, lists
 from jobs.train_als import load, load_tests, popular
-from pipeline import baselines, metrics, protocol, schemas, serving
+from pipeline import baselines, metrics, protocol, report, schemas, serving
 from pipeline.job import Run, start
 
+COMMAND = "./spark-submit.sh jobs/evaluate.py --report docs"  # makes docs/evaluation.md
 Answers = dict[protocol.Asked, list[np.ndarray]]  # lists per kind of request, movie ids, best first
 YARDSTICKS = {
     "random": baselines.random,
     "popularity": baselines.popularity,
     "genre popularity": baselines.genre_popularity,
     "item-item cosine": baselines.item_item,
+    "item-item, shrinkage 10": lambda training: baselines.item_item(training, 10),
     "item-item, shrinkage 20": lambda training: baselines.item_item(training, 20),
     "item-item, shrinkage 40": lambda training: baselines.item_item(training, 40),
+    "EASE, 50": lambda training: baselines.ease(training, 50),
     "EASE, 200": lambda training: baselines.ease(training, 200),
     "EASE, 800": lambda training: baselines.ease(training, 800),
     "EASE, 3000": lambda training: baselines.ease(training, 3000),
     "explicit ALS, cosine": baselines.explicit_als_cosine,
 }
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this job takes."""
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write evaluation.md and its plots there")
 
 
 def main(run: Run) -> None:
@@ -35,7 +46,10 @@ def main(run: Run) -> None:
     ratings, movies = load(run)
     evaluate(run, ratings, movies)
     run.build.save_manifest()
-    run.say(f"metrics: {run.build.path / 'metrics'}")
+    folder = run.build.path / "report"
+    if run.options.report:
+        folder = shutil.copytree(folder, run.options.report, dirs_exist_ok=True)
+    run.say(f"report: {folder / 'evaluation.md'}")
 
 
 def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
@@ -47,8 +61,9 @@ def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
         rows = metrics.rows_of(parts, seed=run.config.evaluation.seed)
         table = run.save("metrics", run.spark.createDataFrame(rows, schemas.spark_schema("metrics")), files=1)
         run.build.record("metrics", metrics.headlines(rows))
+        report.write_report(run.build.path / "report", rows, data=Path(run.config.data.dir).name, command=COMMAND)
         stage.note = metrics.summary(rows)
-    run.say(metrics.report(rows))
+    run.say(metrics.table(rows))
     return table
 
 
@@ -176,4 +191,4 @@ def as_matrices(config: SimpleNamespace, training: DataFrame, catalogue: metrics
 
 
 if __name__ == "__main__":
-    start(main, __doc__)
+    start(main, __doc__, options)

@@ -103,8 +103,8 @@ def open_study(run: Run, name: str, space: dict) -> optuna.Study:
         storage=JournalStorage(JournalFileBackend(str(journal))),
         load_if_exists=True,
         direction="maximize",
-        # One in three goes on to the next fold or share of the users.
-        pruner=optuna.pruners.PercentilePruner(33.0, n_startup_trials=4),
+        # The better half goes on to the next fold or share of the users.
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
     )
     seed = run.config.evaluation.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=12)
@@ -141,13 +141,14 @@ def prepared(run: Run, movies: DataFrame, split: protocol.Split) -> SimpleNamesp
 def try_one(run: Run, study: optuna.Study, space: dict, parts: list[SimpleNamespace]) -> None:
     """Measure one configuration, step by step, and stop when it falls behind what others had reached by then."""
     begin, trial = time.monotonic(), study.ask(space)
+    n_steps = sum(len(list(steps(part.requests))) for part in parts)
     total = users = 0.0
     outcome, stopped = "failed", False
     try:
         for step, (value, n_users) in enumerate(measured(changed(run.config, trial.params), parts)):
             total, users = total + value * n_users, users + n_users
             trial.report(total / users, step)
-            stopped = trial.should_prune()
+            stopped = trial.should_prune() and step + 1 < n_steps
             if stopped:
                 break
         study.tell(trial, None if stopped else total / users, state=TrialState.PRUNED if stopped else None)

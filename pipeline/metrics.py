@@ -178,7 +178,7 @@ def summary(rows: list[Measure]) -> str:
     return "too few users with enough likes to measure anything"
 
 
-def report(rows: list[Measure]) -> str:
+def table(rows: list[Measure]) -> str:
     """Return a table of nDCG and recall per model and protocol, for the console."""
     value = {(row.protocol, row.model, row.n_favourites, row.metric, row.k): row.value for row in rows}
     texts = []

@@ -1,0 +1,259 @@
+"""The report on an evaluation: Markdown with tables, and plots, from the rows of the metrics table. No Spark."""
+
+import importlib.resources
+import string
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen
+
+import matplotlib.pyplot as plt
+
+from pipeline.metrics import Measure
+
+TEMPLATE = importlib.resources.files("pipeline") / "report.md"
+SERVED, WITHOUT_CONTENT = "served", "served, without content"
+ACCENT, INK, PALE = "#c2410c", "#292524", "#a8a29e"
+# What the plots show beside the served lists, each in the place of its family.
+SHOWN = [
+    "EASE, 800",
+    "item-item, shrinkage 20",
+    "item-item cosine",
+    "these ALS factors, cosine",
+    "popularity",
+    "random",
+]
+PROFILE = {  # measures of what the lists are made of, and how they are written
+    "hit_rate": "{:.3f}", "mrr": "{:.3f}", "novelty": "{:.2f}", "coverage": "{:.3f}", "popularity_share": "{:.3f}",
+    "diversity": "{:.3f}", "hub_share": "{:.3f}", "least_support": "{:.0f}", "median_support": "{:.0f}",
+}  # fmt: skip
+
+
+class Results:
+    """The rows of the metrics table, to be looked up."""
+
+    def __init__(self, rows: list[Measure]) -> None:
+        self.rows = {(row.protocol, row.model, row.n_favourites, row.metric, row.k): row for row in rows}
+
+    def models(self, protocol: str, n_favourites: int | None, metric: str, k: int) -> list[str]:
+        """Return the models that were measured so, best first."""
+        found = {
+            key[1]: row.value
+            for key, row in self.rows.items()
+            if (key[0], *key[2:]) == (protocol, n_favourites, metric, k)
+        }
+        return sorted(found, key=lambda model: -found[model])
+
+    def value(self, *key: str | int | None) -> float | None:
+        """Return the value of protocol, model, n_favourites, metric, k; None when it was not measured."""
+        return self.rows[key].value if key in self.rows else None
+
+
+def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) -> Path:
+    """Write evaluation.md and its plots into folder/ and folder/evaluation/; return the Markdown file.
+
+    data: what was evaluated on; command: what makes the report again.
+    """
+    results = Results(rows)
+    plots = folder / "evaluation"
+    plots.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    if results.models("strangers", 5, "ndcg", 10):
+        _plot_favourites(results, plots / "favourites.png")
+        _plot_coverage(results, plots / "coverage.png")
+        _plot_support(results, plots / "support.png")
+        drawn = [
+            "![nDCG@10 by number of favourites](evaluation/favourites.png)",
+            "![nDCG@10 against coverage](evaluation/coverage.png)",
+            "![Support of what is recommended](evaluation/support.png)",
+        ]
+    text = string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        data=data,
+        command=command,
+        verdict="\n".join(verdict(results)),
+        strangers=_accuracy_table(results, "strangers", [(n, 10) for n in (1, 3, 5, 10)], (5, 10)),
+        histories=_accuracy_table(results, "histories", [(None, k) for k in (10, 20, 50, 100)], (None, 20)),
+        support=_support_table(results),
+        profile=_profile_table(results),
+        stability=_stability(results),
+        plots="\n\n".join(drawn),
+    )
+    path = folder / "evaluation.md"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def verdict(results: Results) -> list[str]:
+    """Return a line per protocol, number of favourites and measure: the served lists against the best yardstick."""
+    lines = []
+    asked = [("strangers", n, 10, f"strangers, {n} favourite{'s' * (n > 1)}") for n in (1, 3, 5, 10)]
+    for protocol, n, k, name in [*asked, ("histories", None, 20, "whole histories")]:
+        for metric, label in (("ndcg", "nDCG"), ("recall", "recall")):
+            others = [m for m in results.models(protocol, n, metric, k) if not m.startswith("served")]
+            served = results.rows.get((protocol, SERVED, n, metric, k))
+            if not others or served is None:
+                continue
+            rival = results.value(protocol, others[0], n, metric, k)
+            share = served.value / rival - 1 if rival else float("inf")
+            side = "above" if share > 0 else "**below**"
+            lines.append(
+                f"- {name}: {label}@{k} {served.value:.4f} ({served.ci_low:.4f} to {served.ci_high:.4f}), "
+                f"{abs(share):.1%} {side} the best yardstick, {others[0]} ({rival:.4f})"
+            )
+    return lines or ["- too few users with enough likes to measure anything"]
+
+
+def _accuracy_table(results: Results, protocol: str, columns: list[tuple], main: tuple) -> str:
+    """Return nDCG and recall per model, best first in the main column, with coverage and novelty there."""
+    models = results.models(protocol, main[0], "ndcg", main[1])
+    if not models:
+        return "Not measured."
+    heads = [f"{n} favourite{'s' * (n > 1)}" if n else f"top {k}" for n, k in columns]
+    lines = [_row(["model", *heads, "coverage", "novelty"]), _row(["---"] * (len(columns) + 3))]
+    for model in models:
+        cells = []
+        for n, k in columns:
+            pair = [results.value(protocol, model, n, metric, k) for metric in ("ndcg", "recall")]
+            cells.append(" ".join("–" if value is None else f"{value:.4f}" for value in pair))
+        coverage, novelty = (results.value(protocol, model, main[0], name, main[1]) for name in ("coverage", "novelty"))
+        name = f"**{model}**" if model == SERVED else model
+        lines.append(_row([name, *cells, f"{coverage:.3f}", f"{novelty:.2f}"]))
+    return "\n".join(lines)
+
+
+def _support_table(results: Results) -> str:
+    """Return nDCG by the support of the one favourite, with and without content."""
+    classes = [
+        ("under 5 ratings", "strangers, under 5"),
+        ("5 to 20", "strangers, 5 to 20"),
+        ("over 20", "strangers, over 20"),
+    ]
+    lines = [_row(["lists", *(name for name, _ in classes)]), _row(["---"] * 4)]
+    for model in (SERVED, WITHOUT_CONTENT):
+        cells = []
+        for _, protocol in classes:
+            row = results.rows.get((protocol, model, 1, "ndcg", 10))
+            cells.append(f"{row.value:.4f} ({row.ci_low:.4f} to {row.ci_high:.4f})" if row else "–")
+        lines.append(_row([model, *cells]))
+    return "\n".join(lines)
+
+
+def _profile_table(results: Results) -> str:
+    """Return what the lists for 5 favourites are made of."""
+    lines = [_row(["model", *PROFILE]), _row(["---"] * (len(PROFILE) + 1))]
+    for model in results.models("strangers", 5, "ndcg", 10):
+        values = [(form, results.value("strangers", model, 5, metric, 10)) for metric, form in PROFILE.items()]
+        lines.append(_row([model, *("–" if value is None else form.format(value) for form, value in values)]))
+    return "\n".join(lines)
+
+
+def _stability(results: Results) -> str:
+    shares = [
+        (
+            f"{n} favourite{'s' * (n > 1)}" if n else "whole histories",
+            results.value(protocol, SERVED, n, "stability", 10),
+        )
+        for protocol, n in [("strangers", n) for n in (1, 3, 5, 10)] + [("histories", None)]
+    ]
+    return ", ".join(f"{share:.0%} with {name}" for name, share in shares if share is not None) or "not measured"
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _figure(title: str, size: tuple[float, float] = (7.2, 4.2)) -> tuple[plt.Figure, plt.Axes]:
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    axes.set_title(title, loc="left", color=INK, fontsize=12, pad=12)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK)
+    return figure, axes
+
+
+def _plot_favourites(results: Results, path: Path) -> None:
+    """Draw accuracy against the number of favourites."""
+    figure, axes = _figure("Lists of ten for strangers: nDCG by number of favourites")
+    ends = []
+    for model in [SERVED, *SHOWN]:
+        rows = [results.rows.get(("strangers", model, n, "ndcg", 10)) for n in (1, 3, 5, 10)]
+        points = [(n, row) for n, row in zip((1, 3, 5, 10), rows, strict=True) if row]
+        if not points:
+            continue
+        numbers, values = [n for n, _ in points], [row.value for _, row in points]
+        served = model == SERVED
+        axes.plot(
+            numbers,
+            values,
+            color=ACCENT if served else PALE,
+            linewidth=2.6 if served else 1.4,
+            marker="o",
+            markersize=4,
+        )
+        if served:
+            low, high = [row.ci_low for _, row in points], [row.ci_high for _, row in points]
+            axes.fill_between(numbers, low, high, color=ACCENT, alpha=0.13, linewidth=0)
+        ends.append((values[-1], model))
+    heights = _apart([value for value, _ in ends], 0.022)
+    for height, (_, model) in zip(heights, ends, strict=True):
+        axes.text(10.2, height, model, color=ACCENT if model == SERVED else INK, va="center", fontsize=9)
+    axes.set_xticks((1, 3, 5, 10))
+    axes.set_xlim(0.7, 13.6)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("favourites named")
+    axes.set_ylabel("nDCG@10, band: 95 % interval")
+    _save(figure, path)
+
+
+def _plot_coverage(results: Results, path: Path) -> None:
+    """Draw accuracy against coverage."""
+    figure, axes = _figure("What accuracy costs in breadth, 5 favourites")
+    for model in results.models("strangers", 5, "ndcg", 10):
+        coverage, ndcg = (results.value("strangers", model, 5, metric, 10) for metric in ("coverage", "ndcg"))
+        served = model == SERVED
+        axes.scatter(coverage, ndcg, s=70 if served else 26, color=ACCENT if served else PALE, zorder=3)
+        if model in (SERVED, *SHOWN, "explicit ALS, cosine", "genre popularity"):
+            axes.annotate(model, (coverage, ndcg), xytext=(6, 4), textcoords="offset points", fontsize=9,
+                          color=ACCENT if served else INK)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("coverage: share of the catalogue that is ever shown (logarithmic)")
+    axes.set_ylabel("nDCG@10")
+    axes.margins(x=0.2)
+    _save(figure, path)
+
+
+def _plot_support(results: Results, path: Path) -> None:
+    """Draw the support of what is recommended."""
+    models = [
+        model
+        for model in [SERVED, *SHOWN, "explicit ALS, cosine"]
+        if results.value("strangers", model, 5, "median_support", 10)
+    ]
+    figure, axes = _figure("How well known are the ten? Ratings behind them, 5 favourites", (7.2, 3.6))
+    for place, model in enumerate(reversed(models)):
+        least, median = (
+            results.value("strangers", model, 5, metric, 10) for metric in ("least_support", "median_support")
+        )
+        colour = ACCENT if model == SERVED else PALE
+        axes.plot([least, median], [place, place], color=colour, linewidth=3, solid_capstyle="round")
+        axes.scatter([median], [place], color=colour, s=46, zorder=3)
+    axes.set_yticks(range(len(models)), reversed(models))
+    axes.set_xlim(left=0)
+    axes.set_xlabel("ratings in the training part: from the least known to the median (dot) of a list, mean over users")
+    _save(figure, path)
+
+
+def _apart(heights: list[float], gap: float) -> list[float]:
+    """Return label heights moved so far apart that they do not overlap, in the same order."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    moved, last = list(heights), float("-inf")
+    for i in order:
+        moved[i] = last = max(heights[i], last + gap)
+    return moved
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    # Without a version or a date in it the same figures make the same file.
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    plt.close(figure)
