@@ -57,7 +57,7 @@ LAYOUTS = {
 }
 # What a file of interactions may call its columns, and how it ends: the form of many published data sets and splits.
 INTERACTION_FILE = re.compile(r"\.(txt|csv|tsv|inter)$")
-ALIASES = {"item_id": "movie_id", "item": "movie_id", "user": "user_id", "rated_at": "timestamp"}
+ALIASES = {"item_id": "movie_id", "rated_at": "timestamp"}
 REQUIRED = {
     "ratings": ["user_id", "movie_id", "rating"],
     "movies": ["movie_id", "title"],

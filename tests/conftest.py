@@ -117,3 +117,34 @@ def warehouse(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("warehouse")
     publish(folder)
     return folder
+
+
+# Settings for a catalogue of forty movies.
+TINY = ["--set", "als.rank=8", "--set", "neighbours.k=12", "--set", "popularity.weight=0"]
+TINY += ["--set", "evaluation.enabled=false"]
+
+
+def settings(data, warehouse):
+    return ["--set", f"data.dir={data}", "--set", f"warehouse.dir={warehouse}"]
+
+
+@pytest.fixture(scope="session")
+def checkerboard(tmp_path_factory):
+    """Users and movies of two colours; users like only movies of their own colour, and not all of them.
+
+    So whoever likes an odd movie must be recommended odd ones. Movie 41 nobody rated, 42 was rated but not liked.
+    """
+    folder = tmp_path_factory.mktemp("checkerboard")
+    ratings = ["userId,movieId,rating,timestamp"]
+    for user in range(1, 41):
+        for movie in range(1, 41):
+            if (user + movie) % 2 == 0 and (user * 7 + movie * 3) % 5 != 0:
+                ratings.append(f"{user},{movie},{4 + (user + movie) % 4 / 4:g},{1000 + movie}")
+        ratings.append(f"{user},42,1.5,1000")
+    movies = ["movieId,title,genres"]
+    movies += [
+        f"{movie},{'Black' if movie % 2 else 'White'} {movie},{'A' if movie % 2 else 'B'}" for movie in range(1, 43)
+    ]
+    (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
+    (folder / "movies.csv").write_text("\n".join(movies) + "\n")
+    return folder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from pipeline import baselines, metrics, protocol, release, serving
+from pipeline import baselines, metrics, protocol, release, report, serving
 from pipeline.recommend import Recommender
 
 
@@ -48,8 +48,10 @@ def test_hubs_are_what_stands_in_over_a_tenth_of_the_lists():
 
 
 def test_users_weigh_the_same_however_many_requests_they_have():
-    mean, low, high = metrics.mean_and_interval(np.array([1.0, 1.0, 1.0, 0.0]), np.array([7, 7, 7, 9]), seed=1)
-    assert (mean, low, high) == (0.5, 0.0, 1.0)
+    values = np.array([[1.0, 4.0], [1.0, 2.0], [1.0, 0.0], [0.0, 2.0]])
+    mean, low, high = metrics.mean_and_interval(values, np.array([7, 7, 7, 9]), seed=1)
+    np.testing.assert_allclose(mean, [0.5, 2.0])
+    np.testing.assert_allclose([low, high], [[0.0, 2.0], [1.0, 2.0]])
 
 
 def test_requests_part_likes_into_favourites_and_targets():
@@ -121,7 +123,7 @@ def test_no_favourite_and_no_film_that_may_not_be_shown_comes_back(training):
 def test_bulk_and_single_ranking_agree(warehouse):
     recommender = Recommender(release.release_dir(warehouse))
     connection = serving.connect(release.release_dir(warehouse))
-    requests = [ids(1), ids(1, 3), ids(9), ids(10), ids(5, 1, 3), ids(12345)]
+    requests = [ids(1), ids(1, 3), ids(9), ids(), ids(10), ids(5, 1, 3), ids(12345)]
     bulk = serving.ranked(connection, requests, 5)
     assert [lists.tolist() for lists in bulk] == [
         [row.movie_id for row in recommender.recommend(favourites.tolist(), k=5)] for favourites in requests
@@ -140,3 +142,30 @@ def test_popularity_weighs_in_where_it_is_asked_to(tmp_path):
     assert [(row.movie_id, row.score, row.source) for row in rows] == [
         (2, 0.75, "neighbours"), (5, 0.625, "neighbours"), (6, 0.5, "neighbours"), (3, 0.125, "popularity"),
     ]  # fmt: skip
+
+
+def test_what_was_seen_is_passed_over_before_the_list_is_cut(warehouse, training):
+    connection = serving.connect(release.release_dir(warehouse))
+    whole = serving.ranked(connection, [ids(1), ids(3)], 5)
+    passed = serving.ranked(connection, [ids(1), ids(3)], 3, [whole[0][:2], ids()])
+    assert passed[0].tolist() == whole[0][2:5].tolist() and passed[1].tolist() == whole[1][:3].tolist()
+    connection.close()
+    lists = baselines.ranked(baselines.popularity(training), training, [ids(3)], [ids(2)], 3)
+    assert [movies.tolist() for movies in lists] == [[1, 4]]
+
+
+def test_every_share_of_two_lists_counts_the_common_ones():
+    np.testing.assert_allclose(metrics.overlap([ids(1, 2, 3)], [ids(3, 4, 1)], 3), [2 / 3])
+
+
+def test_report_says_where_a_yardstick_is_better(tmp_path):
+    rows = [
+        metrics.Measure("strangers", model, 5, metric, 10, value, value - 0.01, value + 0.01)
+        for model, value in (("served", 0.2), ("EASE, 200", 0.25), ("random", 0.01))
+        for metric in ("ndcg", "recall", "novelty", "least_support", "median_support", "coverage")
+    ]
+    text = report.write_report(tmp_path, rows, data="toy", command="a command").read_text()
+    assert "20.0% **below** the best yardstick, EASE, 200 (0.2500)" in text
+    assert (tmp_path / "evaluation" / "coverage.png").exists()
+    empty = report.write_report(tmp_path / "none", [], data="toy", command="a command").read_text()
+    assert "too few users" in empty and "![" not in empty

@@ -247,3 +247,33 @@ def test_unusable_folders_end_in_one_clear_line(spark, tmp_path, files, words):
     assert "\n" not in str(error.value)
     for word in [str(tmp_path), *words]:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("train.txt", "1 10 11\n2 10\n3\n"),
+        ("pairs.csv", "userId,itemId\n1,10\n1,11\n2,10\n"),
+        ("pairs.tsv", "1\t10\n1\t11\n2\t10\n"),
+        ("set.inter", "user_id:token\titem_id:token\ttimestamp:float\n1\t10\t5\n1\t11\t6\n2\t10\t7\n"),
+    ],
+)
+def test_a_file_of_interactions_is_read_with_its_own_catalogue(spark, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    path = str(tmp_path / name)
+    movies = ingest.checked_movies(reader.read_movies(spark, path))
+    assert sorted((row.movie_id, row.title, row.reason) for row in movies.collect()) == [
+        (10, "Movie 10", None), (11, "Movie 11", None),
+    ]  # fmt: skip
+    checked = ingest.checked_ratings(reader.read_ratings(spark, path), movies, min_rating=0.5, max_rating=5.0)
+    rows = sorted((row.user_id, row.movie_id, row.rating) for row in ingest.accepted_ratings(checked).collect())
+    assert rows == [(1, 10, 1.0), (1, 11, 1.0), (2, 10, 1.0)]
+    assert reader.read_links(spark, path) is None
+
+
+def test_a_file_of_interactions_names_what_is_wrong_with_it(spark, tmp_path):
+    (tmp_path / "pairs.csv").write_text("who,what\n1,2\n")
+    with pytest.raises(PipelineError, match="no user_id and no movie_id column"):
+        reader.read_ratings(spark, str(tmp_path / "pairs.csv"))
+    with pytest.raises(PipelineError, match="no such file"):
+        reader.read_ratings(spark, str(tmp_path / "none.txt"))

@@ -11,35 +11,7 @@ import pytest
 
 from pipeline import release
 from pipeline.recommend import Recommender
-from tests.conftest import ROOT, submit
-
-TINY = ["--set", "als.rank=8", "--set", "neighbours.k=12", "--set", "popularity.weight=0"]
-
-
-@pytest.fixture(scope="module")
-def checkerboard(tmp_path_factory):
-    """Users and movies of two colours; users like only movies of their own colour, and not all of them.
-
-    So whoever likes an odd movie must be recommended odd ones. Movie 41 nobody rated, 42 was rated but not liked.
-    """
-    folder = tmp_path_factory.mktemp("checkerboard")
-    ratings = ["userId,movieId,rating,timestamp"]
-    for user in range(1, 41):
-        for movie in range(1, 41):
-            if (user + movie) % 2 == 0 and (user * 7 + movie * 3) % 5 != 0:
-                ratings.append(f"{user},{movie},{4 + (user + movie) % 4 / 4:g},{1000 + movie}")
-        ratings.append(f"{user},42,1.5,1000")
-    movies = ["movieId,title,genres"]
-    movies += [
-        f"{movie},{'Black' if movie % 2 else 'White'} {movie},{'A' if movie % 2 else 'B'}" for movie in range(1, 43)
-    ]
-    (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
-    (folder / "movies.csv").write_text("\n".join(movies) + "\n")
-    return folder
-
-
-def settings(data, warehouse):
-    return ["--set", f"data.dir={data}", "--set", f"warehouse.dir={warehouse}"]
+from tests.conftest import ROOT, TINY, settings, submit
 
 
 def assert_checkerboard_lists(folder):
@@ -136,29 +108,6 @@ def test_mvp_overlay_runs_and_the_live_factors_serve_again(checkerboard, tmp_pat
     assert second != first
     longest = duckdb.sql(f"select max(rank) from read_parquet('{second}/neighbours/*.parquet')").fetchall()[0][0]
     assert longest == 3 and release.read_manifest(second)["config"]["neighbours"]["k"] == 3
-
-
-def test_evaluation_finds_that_colours_are_all_that_matters(checkerboard, tmp_path):
-    """Within a colour likes are nearly alike: asking for one colour must find it, and random must not."""
-    options = [
-        *settings(checkerboard, tmp_path),
-        *TINY,
-        "--set",
-        "evaluation.enabled=true",
-        "--set",
-        "evaluation.folds=2",
-    ]
-    result = submit("jobs/run_pipeline.py", *options)
-    assert result.returncode == 0, result.stdout + result.stderr
-    folder = release.release_dir(tmp_path)
-    rows = duckdb.sql(f"from read_parquet('{folder}/metrics/*.parquet')").fetchall()
-    value = {(row[1], row[2], row[3]): row[5] for row in rows}
-    assert value["served", 5, "ndcg"] > 0.7 > 0.5 > value["random", 5, "ndcg"]
-    assert value["EASE, 200", 5, "ndcg"] > 0.7
-    assert {row[2] for row in rows} == {1, 3, 5, 10} and {row[0] for row in rows} == {"strangers"}
-    assert all(row[6] <= row[5] <= row[7] for row in rows if row[3] != "coverage")
-    assert release.read_manifest(folder)["metrics"]["served, 5, ndcg@10"] == value["served", 5, "ndcg"]
-    assert "strangers with 5 favourites" in result.stdout
 
 
 def test_three_ratings_of_two_films_are_published(tmp_path):
