@@ -50,9 +50,8 @@ def load_tests(run: Run) -> DataFrame:
     """Return the interactions of the file evaluation.test: user_id, movie_id, rating."""
     config, path = run.config, run.config.evaluation.test
     tests = ingest.interactions_table(reader.read_ratings(run.spark, path)).persist()
-    lowest, highest, refused = tests.agg(
-        F.min("rating"), F.max("rating"), F.count_if("user_id is null or movie_id is null")
-    ).head()
+    unknown = F.col("user_id").isNull() | F.col("movie_id").isNull()
+    lowest, highest, refused = tests.agg(F.min("rating"), F.max("rating"), F.count_if(unknown)).head()
     if refused or lowest is None:
         raise PipelineError(f"{path}: {refused:,} rows have no user and movie as 32-bit integers; mend the file")
     return ingest.interactions_as_likes(tests, like_rating(config)) if lowest == highest else tests
