@@ -100,6 +100,9 @@ def measured_split(run: Run, movies: DataFrame, split: protocol.Split, number: i
 
     served = served_lists(config, learned, popularity, split.requests)
     add("served", served)
+    if training.count() > config.evaluation.max_compared_ratings:
+        learned.forget()
+        return measured
     cosine = changed(config, {"neighbours.similarity": "cosine", "popularity.weight": 0.0})
     add("these ALS factors, cosine", served_lists(cosine, learned, popularity, plain))
     if config.neighbours.similarity == "spectral" and config.spectral.content and strangers:
@@ -109,18 +112,16 @@ def measured_split(run: Run, movies: DataFrame, split: protocol.Split, number: i
         reseeded = changed(config, {"als.seed": config.als.seed + 1})
         for asked, others in served_lists(reseeded, learned, popularity, plain).items():
             k = protocol.lengths(asked)[0]
-            measured.add_values(
-                "served", asked, "stability", k, split.requests[asked], metrics.overlap(served[asked], others, k)
-            )
+            shares = metrics.overlap(served[asked], others, k)
+            measured.add_values("served", asked, "stability", k, split.requests[asked], shares)
     learned.forget()
-    if training.count() <= config.evaluation.max_baseline_ratings:
-        data = as_matrices(config, training, catalogue)
-        for name, yardstick in YARDSTICKS.items():
-            score = yardstick(data)
-            if score is None:
-                run.say(f"{name} left out: it would invert a matrix of more than {baselines.EASE_LIMIT:,} rows")
-            else:
-                add(name, yardstick_lists(score, data, plain))
+    data = as_matrices(config, training, catalogue)
+    for name, yardstick in YARDSTICKS.items():
+        score = yardstick(data)
+        if score is None:
+            run.say(f"{name} left out: it would invert a matrix of more than {baselines.EASE_LIMIT:,} rows")
+        else:
+            add(name, yardstick_lists(score, data, plain))
     training.unpersist()
     movies.unpersist()
     return measured
