@@ -3,6 +3,7 @@
 import argparse
 import copy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,8 +92,6 @@ def measured_split(run: Run, movies: DataFrame, split: protocol.Split, number: i
     learned, catalogue = Learned(training, movies, run.cores), as_catalogue(movies)
     measured = metrics.Measured(catalogue)
     popularity = popular(config, training, movies).toArrow()
-    strangers = {asked: requests for asked, requests in split.requests.items() if asked[0] != "histories"}
-    plain = {asked: requests for asked, requests in split.requests.items() if "," not in asked[0]}
 
     def add(model: str, answers: Answers) -> None:
         for asked, lists_ in answers.items():
@@ -100,31 +99,44 @@ def measured_split(run: Run, movies: DataFrame, split: protocol.Split, number: i
 
     served = served_lists(config, learned, popularity, split.requests)
     add("served", served)
-    if training.count() > config.evaluation.max_compared_ratings:
-        learned.forget()
-        return measured
+    if training.count() <= config.evaluation.max_compared_ratings:
+        if number == 0:
+            reseeded = changed(config, {"als.seed": config.als.seed + 1})
+            for asked, others in served_lists(reseeded, learned, popularity, main_requests(split)).items():
+                k = protocol.lengths(asked)[0]
+                shares = metrics.overlap(served[asked], others, k)
+                measured.add_values("served", asked, "stability", k, split.requests[asked], shares)
+        for model, answers in compared(run, learned, catalogue, popularity, split):
+            add(model, answers)
+    learned.forget()
+    training.unpersist()
+    movies.unpersist()
+    return measured
+
+
+def compared(
+    run: Run, learned: Learned, catalogue: metrics.Catalogue, popularity: pa.Table, split: protocol.Split
+) -> Iterator[tuple[str, Answers]]:
+    """Yield what else is measured in a split, and its answers: variants of the served lists, and the yardsticks."""
+    config, requests = run.config, main_requests(split)
     cosine = changed(config, {"neighbours.similarity": "cosine", "popularity.weight": 0.0})
-    add("these ALS factors, cosine", served_lists(cosine, learned, popularity, plain))
+    yield "these ALS factors, cosine", served_lists(cosine, learned, popularity, requests)
+    strangers = {asked: part for asked, part in split.requests.items() if asked[0] != "histories"}
     if config.neighbours.similarity == "spectral" and config.spectral.content and strangers:
         collaborative = changed(config, {"spectral.content": 0.0})
-        add("served, without content", served_lists(collaborative, learned, popularity, strangers))
-    if number == 0:
-        reseeded = changed(config, {"als.seed": config.als.seed + 1})
-        for asked, others in served_lists(reseeded, learned, popularity, plain).items():
-            k = protocol.lengths(asked)[0]
-            shares = metrics.overlap(served[asked], others, k)
-            measured.add_values("served", asked, "stability", k, split.requests[asked], shares)
-    learned.forget()
-    data = as_matrices(config, training, catalogue)
+        yield "served, without content", served_lists(collaborative, learned, popularity, strangers)
+    data = as_matrices(config, learned.ratings, catalogue)
     for name, yardstick in YARDSTICKS.items():
         score = yardstick(data)
         if score is None:
             run.say(f"{name} left out: it would invert a matrix of more than {baselines.EASE_LIMIT:,} rows")
         else:
-            add(name, yardstick_lists(score, data, plain))
-    training.unpersist()
-    movies.unpersist()
-    return measured
+            yield name, yardstick_lists(score, data, requests)
+
+
+def main_requests(split: protocol.Split) -> dict[protocol.Asked, protocol.Requests]:
+    """Return a split's requests but for those by the support of the favourite."""
+    return {asked: requests for asked, requests in split.requests.items() if "," not in asked[0]}
 
 
 def with_support(movies: DataFrame, training: DataFrame) -> DataFrame:

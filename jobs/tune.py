@@ -20,7 +20,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from jobs.build_neighbours import Learned
-from jobs.evaluate import as_catalogue, changed, served_lists, splits, with_support
+from jobs.evaluate import as_catalogue, changed, main_requests, served_lists, splits, with_support
 from jobs.train_als import load, popular
 from pipeline import config as configuration
 from pipeline import metrics, protocol
@@ -133,9 +133,8 @@ def prepared(run: Run, movies: DataFrame, split: protocol.Split) -> SimpleNamesp
     """Return a split with what does not depend on what is tried."""
     training = split.training.persist()
     movies = with_support(movies, training).persist()
-    requests = {asked: part for asked, part in split.requests.items() if "," not in asked[0]}
     learned = Learned(training, movies, run.cores)
-    return SimpleNamespace(learned=learned, requests=requests, catalogue=as_catalogue(movies))
+    return SimpleNamespace(learned=learned, requests=main_requests(split), catalogue=as_catalogue(movies))
 
 
 def try_one(run: Run, study: optuna.Study, space: dict, parts: list[SimpleNamespace]) -> None:
