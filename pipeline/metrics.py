@@ -94,7 +94,8 @@ def mean_and_interval(
     # How often each user is drawn, in so many draws of all users: the samples are then one matrix product.
     draws = np.random.default_rng(seed).multinomial(len(owners), np.full(len(owners), 1 / len(owners)), samples)
     low, high = np.percentile(draws @ means / len(owners), [2.5, 97.5], axis=0)
-    return means.mean(axis=0), low, high
+    mean = means.mean(axis=0)
+    return mean, np.minimum(low, mean), np.maximum(high, mean)  # where all users agree, rounding must not part them
 
 
 class Measure(NamedTuple):
