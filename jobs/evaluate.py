@@ -61,10 +61,10 @@ def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
         ]
         rows = metrics.rows_of(parts, seed=run.config.evaluation.seed)
         table = run.save("metrics", run.spark.createDataFrame(rows, schemas.spark_schema("metrics")), files=1)
-        run.build.record("metrics", metrics.headlines(rows))
+        run.build.record("metrics", report.headlines(rows))
         report.write_report(run.build.path / "report", rows, data=Path(run.config.data.dir).name, command=COMMAND)
-        stage.note = metrics.summary(rows)
-    run.say(metrics.table(rows))
+        stage.note = report.summary(rows)
+    run.say(report.console_table(rows))
     return table
 
 

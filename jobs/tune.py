@@ -34,7 +34,7 @@ FIRST_SHARE = 0.25  # of the users of a histories split, who are asked before th
 FIXED = {"strangers": {}, "histories": {"popularity.weight": 0.0}}
 # Where a search begins: as configured, and what is known to matter most, so that even a short search sees it.
 FIRST = {
-    "strangers": [{}, {"spectral.content": 1.0}, {"spectral.damping": 0.8}],
+    "strangers": [{}, {"spectral.content": 2.0}, {"spectral.damping": 0.8}],
     "histories": [
         {},
         {"spectral.damping": 0.1, "spectral.content": 0.5, "spectral.user_exponent": 1.0},
@@ -64,14 +64,11 @@ def main(run: Run) -> None:
     parts = [prepared(run, movies, split) for split in splits(run, ratings, "validation")]
     if not parts:
         raise PipelineError(f"{run.config.data.dir}: too few users with enough likes to tune anything")
+    failures = 0
     while best(study) is None or time.monotonic() < deadline:
-        if (
-            study.trials
-            and all(trial.state == TrialState.FAIL for trial in study.trials[-5:])
-            and len(study.trials) > 5
-        ):
+        failures = 0 if try_one(run, study, space, parts) else failures + 1
+        if failures == 5:
             raise PipelineError("five trials failed one after the other: see above")
-        try_one(run, study, space, parts)
     write_overlay(run, study, asked)
 
 
@@ -112,7 +109,7 @@ def open_study(run: Run, name: str, space: dict) -> optuna.Study:
         for settings in FIRST[name]:
             study.enqueue_trial(starting_point(run.config, space, settings))
     else:
-        run.say(f"going on after {len(study.trials):,} trials, kept in {folder.name}/{journal.name}")
+        run.say(f"going on after {len(finished(study)):,} trials, kept in {folder.name}/{journal.name}")
     return study
 
 
@@ -137,12 +134,15 @@ def prepared(run: Run, movies: DataFrame, split: protocol.Split) -> SimpleNamesp
     return SimpleNamespace(learned=learned, requests=main_requests(split), catalogue=as_catalogue(movies))
 
 
-def try_one(run: Run, study: optuna.Study, space: dict, parts: list[SimpleNamespace]) -> None:
-    """Measure one configuration, step by step, and stop when it falls behind what others had reached by then."""
+def try_one(run: Run, study: optuna.Study, space: dict, parts: list[SimpleNamespace]) -> bool:
+    """Measure one configuration, step by step, and stop when it falls behind what others had reached by then.
+
+    Return whether it could be measured.
+    """
     begin, trial = time.monotonic(), study.ask(space)
     n_steps = sum(len(list(steps(part.requests))) for part in parts)
     total = users = 0.0
-    outcome, stopped = "failed", False
+    stopped, failed = False, False
     try:
         for step, (value, n_users) in enumerate(measured(changed(run.config, trial.params), parts)):
             total, users = total + value * n_users, users + n_users
@@ -153,10 +153,12 @@ def try_one(run: Run, study: optuna.Study, space: dict, parts: list[SimpleNamesp
         study.tell(trial, None if stopped else total / users, state=TrialState.PRUNED if stopped else None)
         outcome = f"{total / users:.4f}{', stopped early' if stopped else ''}"
     except (PipelineError, PySparkException) as error:
+        failed = True
         study.tell(trial, state=TrialState.FAIL)
         outcome = f"failed: {str(error).splitlines()[0][:200]}"
     found = f"best {best(study).value:.4f}, trial {best(study).number}" if best(study) else "no trial complete yet"
     run.say(f"trial {trial.number:<4} {outcome:<24} {found:<44} {time.monotonic() - begin:6.1f} s")
+    return not failed
 
 
 def measured(config: SimpleNamespace, parts: list[SimpleNamespace]) -> Iterator[tuple[float, int]]:
@@ -191,8 +193,13 @@ def steps(requests: dict[protocol.Asked, protocol.Requests]) -> Iterator[dict[pr
 
 def best(study: optuna.Study) -> optuna.trial.FrozenTrial | None:
     """Return the best of the trials that were not stopped; None before the first."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = [trial for trial in finished(study) if trial.state == TrialState.COMPLETE]
     return max(complete, key=lambda trial: trial.value, default=None)
+
+
+def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials that were measured, to the end or until they were stopped."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
 def require_writable(out: Path, budget: float) -> None:
@@ -209,13 +216,15 @@ def write_overlay(run: Run, study: optuna.Study, asked: argparse.Namespace) -> N
     for key, value in {**winner.params, **FIXED[asked.protocol]}.items():
         section, name = key.split(".")
         overlay.setdefault(section, {})[name] = round(value, 4) if isinstance(value, float) else value
-    default = next((trial.value for trial in study.trials if trial.number == 0 and trial.value), None)
+    default = next(
+        (trial.value for trial in finished(study) if trial.number == 0 and trial.state == TrialState.COMPLETE), None
+    )
     before = f"; as configured: {default:.4f}" if default else ""
     k = LENGTH[asked.protocol]
     data = Path(run.config.data.dir).name
     head = (
-        f"# Found by jobs/tune.py --protocol {asked.protocol}: the best of {len(study.trials):,} trials on validation\n"
-        f"# users of {data}. Mean of nDCG@{k} and recall@{k}: {winner.value:.4f}{before}.\n\n"
+        f"# Found by jobs/tune.py --protocol {asked.protocol}: the best of {len(finished(study)):,} trials\n"
+        f"# on validation users of {data}. Mean of nDCG@{k} and recall@{k}: {winner.value:.4f}{before}.\n\n"
     )
     new = asked.out.with_name(f".{asked.out.name}.{os.getpid()}")
     new.write_text(head + yaml.safe_dump(overlay, sort_keys=False), encoding="utf-8")

@@ -56,10 +56,13 @@ def per_request(
     rows = catalogue.rows(np.where(shown, ids, catalogue.movie_ids[0]))
     support = np.where(shown, catalogue.support[rows], np.nan)
     support[~shown.any(axis=1)] = 0  # an empty list
-    direction = np.stack([catalogue.genres[rows[:, i]] * shown[:, i : i + 1] for i in range(k)])
-    # Over all pairs: the square of the sum is the sum of squares and twice the sum of the pairs.
-    squares = np.einsum("kng,kng->n", direction, direction)
-    pairs = ((direction.sum(axis=0) ** 2).sum(axis=1) - squares) / 2
+    # Cosines over all pairs: the square of the sum is the sum of the squares and twice the sum of the pairs.
+    total, squares = np.zeros((len(lists), catalogue.genres.shape[1])), np.zeros(len(lists))
+    for position in range(k):
+        direction = catalogue.genres[rows[:, position]] * shown[:, position, None]
+        total += direction
+        squares += (direction**2).sum(axis=1)
+    pairs = ((total**2).sum(axis=1) - squares) / 2
     n_pairs = length * (length - 1) / 2
     return {
         "ndcg": (hit @ discount) / ideal[np.minimum(k, n_targets) - 1],
@@ -81,19 +84,21 @@ def overlap(lists: list[np.ndarray], others: list[np.ndarray], k: int) -> np.nda
 
 
 def mean_and_interval(
-    values: np.ndarray, users: np.ndarray, *, seed: int, samples: int = 2000
+    values: np.ndarray, users: np.ndarray, *, seed: int, samples: int = 2000, at_once: int = 100
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the means over users of their mean values, and their 95 % bootstrap intervals over users, [measures] each.
 
     values float64 [n, measures], users int64 [n]: a user's requests are averaged first and drawn together.
+    at_once: samples that are held at a time, 8 bytes per user each.
     """
     owners, owner = np.unique(users, return_inverse=True)
     means = np.zeros((len(owners), values.shape[1]))
     np.add.at(means, owner, values)
     means /= np.bincount(owner)[:, None]
     # How often each user is drawn, in so many draws of all users: the samples are then one matrix product.
-    draws = np.random.default_rng(seed).multinomial(len(owners), np.full(len(owners), 1 / len(owners)), samples)
-    low, high = np.percentile(draws @ means / len(owners), [2.5, 97.5], axis=0)
+    random, share = np.random.default_rng(seed), np.full(len(owners), 1 / len(owners))
+    drawn = [random.multinomial(len(owners), share, at_once) @ means for _ in range(0, samples, at_once)]
+    low, high = np.percentile(np.concatenate(drawn) / len(owners), [2.5, 97.5], axis=0)
     mean = means.mean(axis=0)
     return mean, np.minimum(low, mean), np.maximum(high, mean)  # where all users agree, rounding must not part them
 
@@ -154,50 +159,3 @@ def rows_of(parts: list[Measured], *, seed: int) -> list[Measure]:
         shown = np.unique(np.concatenate([part.shown[key] for part in parts if key in part.shown]))
         rows.append(Measure(*key, len(shown) / len(parts[0].catalogue.movie_ids), None, None))
     return rows
-
-
-def headlines(rows: list[Measure]) -> dict[str, float]:
-    """Return nDCG and recall of what is served, for the manifest."""
-    return {
-        f"{row.protocol}, {row.n_favourites or 'all'} favourites, {row.metric}@{row.k}": round(row.value, 4)
-        for row in rows
-        if row.model == "served" and row.metric in ("ndcg", "recall")
-    }
-
-
-def summary(rows: list[Measure]) -> str:
-    """Return the headline: the served lists with 5 favourites, or with whole histories."""
-    value = {(row.protocol, row.n_favourites, row.metric, row.k): row.value for row in rows if row.model == "served"}
-    for protocol, n, who, k in (
-        ("strangers", 5, "strangers with 5 favourites", 10),
-        ("histories", None, "histories", 20),
-    ):
-        if (protocol, n, "ndcg", k) in value:
-            return (
-                f"nDCG@{k} {value[protocol, n, 'ndcg', k]:.3f}, recall@{k} {value[protocol, n, 'recall', k]:.3f}, {who}"
-            )
-    return "too few users with enough likes to measure anything"
-
-
-def table(rows: list[Measure]) -> str:
-    """Return a table of nDCG and recall per model and protocol, for the console."""
-    value = {(row.protocol, row.model, row.n_favourites, row.metric, row.k): row.value for row in rows}
-    texts = []
-    for protocol, main, columns, title in (
-        ("strangers", (5, 10), [(n, 10) for n in (1, 3, 5, 10)], "{n:>2} favourites "),
-        ("histories", (None, 20), [(None, k) for k in (10, 20, 50, 100)], " all, top {k:<4} "),
-    ):
-        score = {row.model: value.get((protocol, row.model, main[0], "ndcg", main[1]), 0.0) for row in rows
-                 if row.protocol == protocol}  # fmt: skip
-        if not score:
-            continue
-        heads = "".join("  " + title.format(n=n, k=k) for n, k in columns)
-        texts.append(f"{protocol:26}{heads}  coverage  novelty")
-        for model in sorted(score, key=lambda model: -score[model]):
-            cells = (f"{value.get((protocol, model, n, 'ndcg', k), 0):.4f} "
-                     f"{value.get((protocol, model, n, 'recall', k), 0):.4f}  " for n, k in columns)  # fmt: skip
-            coverage, novelty = (
-                value.get((protocol, model, main[0], name, main[1]), 0) for name in ("coverage", "novelty")
-            )
-            texts.append(f"{model:26}" + "".join(cells) + f"{coverage:8.3f} {novelty:8.2f}")
-    return "\n".join(texts)

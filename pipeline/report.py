@@ -1,4 +1,4 @@
-"""The report on an evaluation: Markdown with tables, and plots, from the rows of the metrics table. No Spark."""
+"""What an evaluation found: for the console, for the manifest, and as Markdown with plots. No Spark."""
 
 import importlib.resources
 import string
@@ -13,6 +13,11 @@ import matplotlib.pyplot as plt
 from pipeline.metrics import Measure
 
 TEMPLATE = importlib.resources.files("pipeline") / "report.md"
+# Per protocol: number of favourites and length of the lists that are told, and the pair that the rest is told of.
+ASKED = {
+    "strangers": ([(1, 10), (3, 10), (5, 10), (10, 10)], (5, 10)),
+    "histories": ([(None, 10), (None, 20), (None, 50), (None, 100)], (None, 20)),
+}
 SERVED, WITHOUT_CONTENT = "served", "served, without content"
 ACCENT, INK, PALE = "#c2410c", "#292524", "#a8a29e"
 # What the plots show beside the served lists, each in the place of its family.
@@ -50,6 +55,36 @@ class Results:
         return self.rows[key].value if key in self.rows else None
 
 
+def headlines(rows: list[Measure]) -> dict[str, float]:
+    """Return nDCG and recall of what is served, for the manifest."""
+    return {
+        f"{row.protocol}, {row.n_favourites or 'all'} favourites, {row.metric}@{row.k}": round(row.value, 4)
+        for row in rows
+        if row.model == SERVED and row.metric in ("ndcg", "recall")
+    }
+
+
+def summary(rows: list[Measure]) -> str:
+    """Return a line: the served lists with 5 favourites, or with whole histories."""
+    results = Results(rows)
+    for protocol, (_, (n, k)) in ASKED.items():
+        ndcg, recall = (results.value(protocol, SERVED, n, metric, k) for metric in ("ndcg", "recall"))
+        if ndcg is not None:
+            return f"nDCG@{k} {ndcg:.3f}, recall@{k} {recall:.3f}, {protocol} with {_favourites(n)}"
+    return "too few users with enough likes to measure anything"
+
+
+def console_table(rows: list[Measure]) -> str:
+    """Return nDCG and recall per model and protocol, for a terminal."""
+    results, texts = Results(rows), []
+    for protocol in ASKED:
+        lines = _accuracy(results, protocol)
+        if lines:
+            widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+            texts += ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    return "\n".join(texts)
+
+
 def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) -> Path:
     """Write evaluation.md and its plots into folder/ and folder/evaluation/; return the Markdown file.
 
@@ -72,10 +107,10 @@ def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) 
         data=data,
         command=command,
         verdict="\n".join(verdict(results)),
-        strangers=_accuracy_table(results, "strangers", [(n, 10) for n in (1, 3, 5, 10)], (5, 10)),
-        histories=_accuracy_table(results, "histories", [(None, k) for k in (10, 20, 50, 100)], (None, 20)),
-        support=_support_table(results),
-        profile=_profile_table(results),
+        strangers=_table(_accuracy(results, "strangers")),
+        histories=_table(_accuracy(results, "histories")),
+        support=_table(_support(results)),
+        profile=_table(_profile(results)),
         stability=_stability(results),
         plots="\n\n".join(drawn),
     )
@@ -87,8 +122,8 @@ def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) 
 def verdict(results: Results) -> list[str]:
     """Return a line per protocol, number of favourites and measure: the served lists against the best yardstick."""
     lines = []
-    asked = [("strangers", n, 10, f"strangers, {n} favourite{'s' * (n > 1)}") for n in (1, 3, 5, 10)]
-    for protocol, n, k, name in [*asked, ("histories", None, 20, "whole histories")]:
+    asked = [("strangers", n, k) for n, k in ASKED["strangers"][0]] + [("histories", *ASKED["histories"][1])]
+    for protocol, n, k in asked:
         for metric, label in (("ndcg", "nDCG"), ("recall", "recall")):
             others = [m for m in results.models(protocol, n, metric, k) if not m.startswith("served")]
             served = results.rows.get((protocol, SERVED, n, metric, k))
@@ -98,69 +133,66 @@ def verdict(results: Results) -> list[str]:
             share = served.value / rival - 1 if rival else float("inf")
             side = "above" if share > 0 else "**below**"
             lines.append(
-                f"- {name}: {label}@{k} {served.value:.4f} ({served.ci_low:.4f} to {served.ci_high:.4f}), "
-                f"{abs(share):.1%} {side} the best yardstick, {others[0]} ({rival:.4f})"
+                f"- {protocol}, {_favourites(n)}: {label}@{k} {served.value:.4f} "
+                f"({served.ci_low:.4f} to {served.ci_high:.4f}), {abs(share):.1%} {side} the best yardstick, "
+                f"{others[0]} ({rival:.4f})"
             )
     return lines or ["- too few users with enough likes to measure anything"]
 
 
-def _accuracy_table(results: Results, protocol: str, columns: list[tuple], main: tuple) -> str:
-    """Return nDCG and recall per model, best first in the main column, with coverage and novelty there."""
-    models = results.models(protocol, main[0], "ndcg", main[1])
-    if not models:
-        return "Not measured."
-    heads = [f"{n} favourite{'s' * (n > 1)}" if n else f"top {k}" for n, k in columns]
-    lines = [_row(["model", *heads, "coverage", "novelty"]), _row(["---"] * (len(columns) + 3))]
-    for model in models:
+def _accuracy(results: Results, protocol: str) -> list[list[str]]:
+    """Return the heads and a line per model, best first: nDCG and recall; coverage and novelty of the main pair."""
+    columns, main = ASKED[protocol]
+    heads = [_favourites(n) if n else f"top {k}" for n, k in columns]
+    lines = [[protocol, *heads, "coverage", "novelty"]]
+    for model in results.models(protocol, main[0], "ndcg", main[1]):
         cells = []
         for n, k in columns:
             pair = [results.value(protocol, model, n, metric, k) for metric in ("ndcg", "recall")]
             cells.append(" ".join("–" if value is None else f"{value:.4f}" for value in pair))
         coverage, novelty = (results.value(protocol, model, main[0], name, main[1]) for name in ("coverage", "novelty"))
-        name = f"**{model}**" if model == SERVED else model
-        lines.append(_row([name, *cells, f"{coverage:.3f}", f"{novelty:.2f}"]))
-    return "\n".join(lines)
+        lines.append([model, *cells, f"{coverage:.3f}", f"{novelty:.2f}"])
+    return lines if len(lines) > 1 else []
 
 
-def _support_table(results: Results) -> str:
+def _support(results: Results) -> list[list[str]]:
     """Return nDCG by the support of the one favourite, with and without content."""
-    classes = [
-        ("under 5 ratings", "strangers, under 5"),
-        ("5 to 20", "strangers, 5 to 20"),
-        ("over 20", "strangers, over 20"),
-    ]
-    lines = [_row(["lists", *(name for name, _ in classes)]), _row(["---"] * 4)]
+    classes = {"under 5 ratings": "under 5", "5 to 20": "5 to 20", "over 20": "over 20"}
+    lines = [["lists", *classes]]
     for model in (SERVED, WITHOUT_CONTENT):
-        cells = []
-        for _, protocol in classes:
-            row = results.rows.get((protocol, model, 1, "ndcg", 10))
-            cells.append(f"{row.value:.4f} ({row.ci_low:.4f} to {row.ci_high:.4f})" if row else "–")
-        lines.append(_row([model, *cells]))
-    return "\n".join(lines)
+        rows = [results.rows.get((f"strangers, {name}", model, 1, "ndcg", 10)) for name in classes.values()]
+        cells = [f"{row.value:.4f} ({row.ci_low:.4f} to {row.ci_high:.4f})" if row else "–" for row in rows]
+        lines.append([model, *cells])
+    return lines
 
 
-def _profile_table(results: Results) -> str:
+def _profile(results: Results) -> list[list[str]]:
     """Return what the lists for 5 favourites are made of."""
-    lines = [_row(["model", *PROFILE]), _row(["---"] * (len(PROFILE) + 1))]
+    lines = [["model", *PROFILE]]
     for model in results.models("strangers", 5, "ndcg", 10):
         values = [(form, results.value("strangers", model, 5, metric, 10)) for metric, form in PROFILE.items()]
-        lines.append(_row([model, *("–" if value is None else form.format(value) for form, value in values)]))
-    return "\n".join(lines)
+        lines.append([model, *("–" if value is None else form.format(value) for form, value in values)])
+    return lines
 
 
 def _stability(results: Results) -> str:
-    shares = [
-        (
-            f"{n} favourite{'s' * (n > 1)}" if n else "whole histories",
-            results.value(protocol, SERVED, n, "stability", 10),
-        )
-        for protocol, n in [("strangers", n) for n in (1, 3, 5, 10)] + [("histories", None)]
-    ]
+    """Return how much of the ten another seed leaves, per kind of request."""
+    asked = [(protocol, n) for protocol, (columns, _) in ASKED.items() for n in dict(columns)]
+    shares = [(_favourites(n), results.value(protocol, SERVED, n, "stability", 10)) for protocol, n in asked]
     return ", ".join(f"{share:.0%} with {name}" for name, share in shares if share is not None) or "not measured"
 
 
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _favourites(n: int | None) -> str:
+    return f"{n} favourite{'s' * (n > 1)}" if n else "whole histories"
+
+
+def _table(lines: list[list[str]]) -> str:
+    """Return lines of cells as Markdown, the served lists in bold."""
+    if not lines:
+        return "Not measured."
+    heads, *rows = lines
+    rows = [[f"**{name}**" if name == SERVED else name, *cells] for name, *cells in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *rows])
 
 
 def _figure(title: str, size: tuple[float, float] = (7.2, 4.2)) -> tuple[plt.Figure, plt.Axes]:

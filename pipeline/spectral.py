@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from pipeline.arrays import as_lists, as_matrix, unit_rows
@@ -14,7 +14,7 @@ from pipeline.schemas import VECTORS
 
 LIKES_PER_BLOCK = 1_000_000  # likes that one task holds, about 20 bytes each
 MOVIES_PER_BLOCK = 8192  # rows of a partial product that are added up in one task
-PAIR_LIKES_PER_BLOCK = 250_000  # likes whose pairs one task counts
+PAIR_LIKES_PER_BLOCK = 50_000  # likes whose pairs one task counts
 MOVIES_PER_PART = 2048  # movies whose pairs are added up in one task
 PAIRED_LIKES = 2000  # of a user's likes so many are paired with each other: the pairs grow with the square
 PAIRS_PER_MOVIE = 2048  # co-occurrences that a movie keeps, the largest
@@ -75,8 +75,8 @@ def spectrum(item_factors: DataFrame, weighted: DataFrame, movies: DataFrame, *,
 
 
 def spectral_vectors(
-    spectrum: Spectrum,
-    session,
+    known: Spectrum,
+    session: SparkSession,
     *,
     damping: float,
     popularity_exponent: float,
@@ -98,20 +98,20 @@ def spectral_vectors(
     in for likes that a little-known movie does not have: same is the cosine of the genres, rare ones weighing more,
     and year times the closeness of the years, from 1 to 0 ten years apart.
     """
-    scale, popular = _weights(spectrum, popularity_exponent)
-    values = spectrum.values
+    scale, popular = _weights(known, popularity_exponent)
+    values = known.values
     largest = damping * values.max()
     filtered = largest * values / np.maximum(largest + values, 1e-12) - residual * values
     genres = np.hstack(
         [
-            _genre_vectors(spectrum.movies.column("genres").to_pylist()),
-            np.sqrt(year) * _year_vectors(spectrum.movies.column("year").to_pylist()),
+            _genre_vectors(known.movies.column("genres").to_pylist()),
+            np.sqrt(year) * _year_vectors(known.movies.column("year").to_pylist()),
         ]
     )
-    liked = np.sqrt(spectrum.likers / max(spectrum.n_users, 1))[:, None]
-    query = np.hstack([spectrum.axes * filtered * scale[:, None], genres * (content * scale**2)[:, None]])
-    candidate = np.hstack([spectrum.axes * (popular / scale)[:, None], genres * liked])
-    columns = [spectrum.movies.column("movie_id").combine_chunks(), as_lists(query), as_lists(candidate)]
+    liked = np.sqrt(known.likers / max(known.n_users, 1))[:, None]
+    query = np.hstack([known.axes * filtered * scale[:, None], genres * (content * scale**2)[:, None]])
+    candidate = np.hstack([known.axes * (popular / scale)[:, None], genres * liked])
+    columns = [known.movies.column("movie_id").combine_chunks(), as_lists(query), as_lists(candidate)]
     return session.createDataFrame(pa.table(columns, names=["movie_id", "query", "candidate"]), VECTORS)
 
 
@@ -120,7 +120,8 @@ def pairs_table(weighted: DataFrame) -> DataFrame:
     users of the product of both weights, float32; packed as binary, a row per movie.
 
     Of a user with more than PAIRED_LIKES likes so many are taken, by chance, and weigh more in place of the rest.
-    A task holds the pairs of PAIR_LIKES_PER_BLOCK likes, or those of MOVIES_PER_PART movies, 8 bytes each.
+    A task holds the pairs of PAIR_LIKES_PER_BLOCK likes, at most PAIRED_LIKES for each of them, or those of
+    MOVIES_PER_PART movies, at most as many as likes of their likers, 8 bytes each.
     """
     by_chance = Window.partitionBy("user_id").orderBy(F.xxhash64("movie_id", "user_id"), "movie_id")
     counted = weighted.withColumns(
@@ -135,25 +136,28 @@ def pairs_table(weighted: DataFrame) -> DataFrame:
     def multiply(likes: pa.Table) -> pa.Table:
         ids = np.unique(likes.column("movie_id").to_numpy()).astype(np.int32)
         matrix, _ = _block_matrix(likes, ids, np.ones(len(ids)))
-        return _packed_rows(ids, (matrix.T @ matrix).tocsr(), ids)
+        rows = _packed_rows(ids, (matrix.T @ matrix).tocsr(), ids)
+        block = np.full(len(ids), likes.column("block")[0].as_py(), np.int32)
+        return rows.append_column("block", pa.array(block))
 
     def add(partial: pa.Table) -> pa.Table:
+        partial = partial.sort_by([("movie_id", "ascending"), ("block", "ascending")])  # sums to the last bit
         of_row, others, common = _unpacked_rows(partial, "common")
         movies, rows = np.unique(partial.column("movie_id").to_numpy()[of_row], return_inverse=True)
         ids, columns = np.unique(others, return_inverse=True)
         return _packed_rows(movies, sp.csr_matrix((common, (rows, columns)), (len(movies), len(ids))), ids)
 
     schema = "movie_id int, ids binary, common binary"
-    partial = blocks.groupBy("block").applyInArrow(multiply, schema)
+    partial = blocks.groupBy("block").applyInArrow(multiply, f"{schema}, block int")
     part = F.pmod(F.xxhash64("movie_id"), F.lit(-(-n_movies // MOVIES_PER_PART)))
     return partial.groupBy(part.alias("part")).applyInArrow(add, schema)
 
 
-def co_occurrences(pairs: DataFrame, spectrum: Spectrum, *, popularity_exponent: float, residual: float) -> DataFrame:
+def co_occurrences(pairs: DataFrame, known: Spectrum, *, popularity_exponent: float, residual: float) -> DataFrame:
     """Return movie_id, ids, similarities: of pairs_table, residual * common / (n_i + shrinkage) * p_j, the part of the
     similarity that spectral_vectors leaves out; a movie's PAIRS_PER_MOVIE largest, packed as there."""
-    scale, popular = _weights(spectrum, popularity_exponent)
-    ids = spectrum.movies.column("movie_id").to_numpy()
+    scale, popular = _weights(known, popularity_exponent)
+    ids = known.movies.column("movie_id").to_numpy()
 
     def weigh(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -195,10 +199,10 @@ def _binary(values: np.ndarray, lengths: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(lengths), buffers)
 
 
-def _weights(spectrum: Spectrum, popularity_exponent: float) -> tuple[np.ndarray, np.ndarray]:
+def _weights(known: Spectrum, popularity_exponent: float) -> tuple[np.ndarray, np.ndarray]:
     """Return 1 / sqrt(n + shrinkage) and p, float64 [n] each."""
-    known = spectrum.support + spectrum.shrinkage
-    return 1 / np.sqrt(known), (known / (0.05 * max(spectrum.n_users, 1))) ** popularity_exponent
+    n = known.support + known.shrinkage
+    return 1 / np.sqrt(n), (n / (0.05 * max(known.n_users, 1))) ** popularity_exponent
 
 
 def _user_blocks(weighted: DataFrame, per_block: int, n_likes: int) -> DataFrame:

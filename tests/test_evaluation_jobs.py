@@ -46,7 +46,8 @@ def test_evaluation_finds_that_colours_are_all_that_matters(evaluated):
     assert all(value[1] <= value[0] <= value[2] for key, value in found.items() if key[3] != "coverage")
     # Forty movies and two colours: a list of a hundred holds all there is, so nothing hidden is missed.
     assert found["histories", "served", None, "recall", 100][0] == 1.0
-    assert 0 <= found["strangers", "served", 5, "stability", 10][0] <= 1
+    # Another seed keeps the colour, and mixes the ten of its nineteen: more than the half that chance would leave.
+    assert 0.5 < found["strangers", "served", 5, "stability", 10][0] < 1
     manifest = release.read_manifest(folder)
     assert manifest["metrics"]["strangers, 5 favourites, ndcg@10"] == pytest.approx(ndcg["served"], abs=1e-4)
     assert "strangers with 5 favourites" in result.stdout
