@@ -7,9 +7,11 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from jobs.train_als import fit, load
+from pipeline.content import Content, content, movie_words
 from pipeline.factors import item_factors_table, likes_table
 from pipeline.job import Run, start
 from pipeline.neighbours import neighbours_table
+from pipeline.schemas import VECTORS
 from pipeline.spectral import Spectrum, co_occurrences, pairs_table, spectral_vectors, spectrum, weighted_likes
 from pipeline.vectors import cosine_vectors, whitened_vectors
 
@@ -17,15 +19,17 @@ from pipeline.vectors import cosine_vectors, whitened_vectors
 def main(run: Run) -> None:
     """Compute the lists from factors that were trained before, and publish."""
     run.continue_build()
-    ratings, movies = load(run)
-    build_neighbours(run, ratings, movies, run.read("item_factors"))
+    ratings, movies, words = load(run)
+    build_neighbours(run, ratings, movies, words, run.read("item_factors"))
     run.publish()
 
 
-def build_neighbours(run: Run, ratings: DataFrame, movies: DataFrame, item_factors: DataFrame) -> DataFrame:
+def build_neighbours(
+    run: Run, ratings: DataFrame, movies: DataFrame, words: DataFrame, item_factors: DataFrame
+) -> DataFrame:
     """Return the neighbours table, saved."""
     with run.stage("neighbours") as stage:
-        learned = Learned(ratings, movies, run.cores, item_factors)
+        learned = Learned(ratings, movies, words, run.cores, item_factors)
         neighbours = run.save("neighbours", lists(run.config, learned))
         learned.forget()
         stage.note = f"{neighbours.count():,} neighbours, {run.config.neighbours.similarity}"
@@ -37,9 +41,10 @@ def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = 
     knobs, pairs = config.neighbours, None
     if knobs.similarity == "spectral":
         weights = vars(config.spectral)
-        of_vectors = ("damping", "popularity_exponent", "residual", "content", "year")
+        of_vectors = ("damping", "popularity_exponent", "residual", "content", "year", "words")
         known = learned.spectrum(config)
-        vectors = spectral_vectors(known, learned.ratings.sparkSession, **{name: weights[name] for name in of_vectors})
+        vectors = spectral_vectors(known, learned.content(), **{name: weights[name] for name in of_vectors})
+        vectors = learned.ratings.sparkSession.createDataFrame(vectors, VECTORS)
         if config.spectral.residual:
             of_pairs = {name: weights[name] for name in ("popularity_exponent", "residual")}
             pairs = co_occurrences(learned.pairs(config), known, **of_pairs)
@@ -65,10 +70,15 @@ class Learned:
     KEPT = 4  # of each piece, for so many settings
 
     def __init__(
-        self, ratings: DataFrame, movies: DataFrame, cores: int, item_factors: DataFrame | None = None
+        self,
+        ratings: DataFrame,
+        movies: DataFrame,
+        words: DataFrame,
+        cores: int,
+        item_factors: DataFrame | None = None,
     ) -> None:
         """item_factors: those that were trained already."""
-        self.ratings, self.movies, self.cores, self.trained = ratings, movies, cores, item_factors
+        self.ratings, self.movies, self.words, self.cores, self.trained = ratings, movies, words, cores, item_factors
         self._pieces: dict[str, dict[str, Any]] = {}
 
     def item_factors(self, config: SimpleNamespace) -> DataFrame:
@@ -92,6 +102,10 @@ class Learned:
             settings,
             lambda: spectrum(self.item_factors(config), self.weighted(config), self.movies, shrinkage=knobs.shrinkage),
         )
+
+    def content(self) -> Content:
+        """Return what is known of the movies besides who likes them."""
+        return self._once("content", (), lambda: content(self.movies, movie_words(self.words, self.ratings)))
 
     def pairs(self, config: SimpleNamespace) -> DataFrame:
         """Return how often movies are liked together."""

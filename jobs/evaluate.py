@@ -44,8 +44,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def main(run: Run) -> None:
     """Evaluate a configuration without publishing anything; the metrics stay in the warehouse's folder evaluation."""
     run.start_build("evaluation")
-    ratings, movies = load(run)
-    evaluate(run, ratings, movies)
+    evaluate(run, *load(run))
     run.build.save_manifest()
     folder = run.build.path / "report"
     if run.options.report:
@@ -53,11 +52,12 @@ def main(run: Run) -> None:
     run.say(f"report: {folder / 'evaluation.md'}")
 
 
-def evaluate(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
+def evaluate(run: Run, ratings: DataFrame, movies: DataFrame, words: DataFrame) -> DataFrame:
     """Return the metrics table, saved: what is served beside the yardsticks, for strangers and for histories."""
     with run.stage("evaluate") as stage:
         parts = [
-            measured_split(run, movies, split, number) for number, split in enumerate(splits(run, ratings, "test"))
+            measured_split(run, movies, words, split, number)
+            for number, split in enumerate(splits(run, ratings, "test"))
         ]
         rows = metrics.rows_of(parts, seed=run.config.evaluation.seed)
         table = run.save("metrics", run.spark.createDataFrame(rows, schemas.spark_schema("metrics")), files=1)
@@ -84,12 +84,14 @@ def splits(run: Run, ratings: DataFrame, part: str) -> list[protocol.Split]:
     return [split for split in found if any(len(requests.users) for requests in split.requests.values())]
 
 
-def measured_split(run: Run, movies: DataFrame, split: protocol.Split, number: int) -> metrics.Measured:
+def measured_split(
+    run: Run, movies: DataFrame, words: DataFrame, split: protocol.Split, number: int
+) -> metrics.Measured:
     """Return the measures of one split: what is served, variants of it, and the yardsticks."""
     config = run.config
     training = split.training.persist()
     movies = with_support(movies, training).persist()
-    learned, catalogue = Learned(training, movies, run.cores), as_catalogue(movies)
+    learned, catalogue = Learned(training, movies, words, run.cores), as_catalogue(movies)
     measured = metrics.Measured(catalogue)
     popularity = popular(config, training, movies).toArrow()
 

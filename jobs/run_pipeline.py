@@ -9,11 +9,11 @@ from pipeline.job import Run, start
 def main(run: Run) -> None:
     """Build a release from the ratings, make it live, and show ten recommendations from it."""
     run.start_build()
-    ratings, movies = load(run)
+    ratings, movies, words = load(run)
     item_factors = train(run, ratings, movies)
-    build_neighbours(run, ratings, movies, item_factors)
+    build_neighbours(run, ratings, movies, words, item_factors)
     if run.config.evaluation.enabled:
-        evaluate(run, ratings, movies)
+        evaluate(run, ratings, movies, words)
     release = run.publish()
     run.show_example(release)
 

@@ -16,19 +16,21 @@ from pipeline.popularity import popularity_table
 def main(run: Run) -> None:
     """Train into a new build and leave it for build_neighbours.py."""
     run.start_build()
-    ratings, movies = load(run)
+    ratings, movies, _ = load(run)
     train(run, ratings, movies)
     run.build.save_manifest()
     run.say("trained; next: ./spark-submit.sh jobs/build_neighbours.py, with the same --conf and --set")
 
 
-def load(run: Run) -> tuple[DataFrame, DataFrame]:
-    """Return the accepted ratings, persisted, and the movies table, saved; save what was rejected."""
+def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
+    """Return the accepted ratings, persisted, the movies table, saved, and the words table; save what was rejected."""
     config, spark = run.config, run.spark
     with run.stage("ingest") as stage:
         read_ratings = reader.read_ratings(spark, config.data.dir)
         read_movies = reader.read_movies(spark, config.data.dir)
         read_links = reader.read_links(spark, config.data.dir)
+        read_tags = reader.read_tags(spark, config.data.dir)
+        read_imdb = reader.read_imdb(spark, config.data.dir)
         checked_movies = ingest.checked_movies(read_movies).persist()
         known = checked_movies.where("reason is null")
         stars = {"min_rating": config.data.min_rating, "max_rating": config.data.max_rating}
@@ -36,14 +38,17 @@ def load(run: Run) -> tuple[DataFrame, DataFrame]:
         tally = ingest.require_sound(checked_ratings, config.data.max_rejected_share, config.data.dir)
         ratings = ingest.accepted_ratings(checked_ratings)
         movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings), files=1)
+        checked_tags = read_tags and ingest.checked_tags(read_tags, known).persist()
+        words = ingest.words_table(movies, checked_tags, read_imdb)
         checked = [(checked_ratings, read_ratings), (checked_movies, read_movies)]
+        checked += [(checked_tags, read_tags)] if read_tags else []
         rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
-        run.record_inputs([read_ratings, read_movies, read_links], tally)
+        run.record_inputs([read_ratings, read_movies, read_links, read_tags, read_imdb], tally)
         lowest, highest = ratings.agg(F.min("rating"), F.max("rating")).head()
         if lowest == highest:
             ratings = ingest.interactions_as_likes(ratings, like_rating(config))
         stage.note = f"{tally['accepted']:,} ratings of {movies.count():,} movies, {rejected.count():,} rows rejected"
-    return ratings, movies
+    return ratings, movies, words
 
 
 def load_tests(run: Run) -> DataFrame:

@@ -58,10 +58,10 @@ def main(run: Run) -> None:
     deadline = time.monotonic() + 60 * asked.budget
     run.config = changed(run.config, {"evaluation.protocol": asked.protocol, **FIXED[asked.protocol]})
     run.start_build("tuning")
-    ratings, movies = load(run)
-    space = search_space(run.config, asked.protocol, movies)
+    ratings, movies, words = load(run)
+    space = search_space(run.config, asked.protocol, movies, words)
     study = open_study(run, asked.protocol, space)
-    parts = [prepared(run, movies, split) for split in splits(run, ratings, "validation")]
+    parts = [prepared(run, movies, words, split) for split in splits(run, ratings, "validation")]
     if not parts:
         raise PipelineError(f"{run.config.data.dir}: too few users with enough likes to tune anything")
     failures = 0
@@ -73,14 +73,16 @@ def main(run: Run) -> None:
 
 
 def search_space(
-    config: SimpleNamespace, name: str, movies: DataFrame
+    config: SimpleNamespace, name: str, movies: DataFrame, words: DataFrame
 ) -> dict[str, optuna.distributions.BaseDistribution]:
-    """Return what to search in: conf/search.yaml, without content where the catalogue has none."""
+    """Return what to search in: conf/search.yaml, without what the catalogue knows nothing of."""
     space = yaml.safe_load((configuration.CONF / "search.yaml").read_text(encoding="utf-8"))[name]
     if config.neighbours.similarity != "spectral":
         space = {key: domain for key, domain in space.items() if not key.startswith("spectral.")}
     if movies.where("size(genres) > 0").isEmpty():
         space = {key: domain for key, domain in space.items() if key not in ("spectral.content", "spectral.year")}
+    if "spectral.content" not in space or words.isEmpty():
+        space.pop("spectral.words", None)
     choice, span = optuna.distributions.CategoricalDistribution, optuna.distributions.FloatDistribution
     return {key: choice(domain) if isinstance(domain, list) else span(**domain) for key, domain in space.items()}
 
@@ -126,11 +128,11 @@ def starting_point(config: SimpleNamespace, space: dict, settings: dict[str, flo
     return point
 
 
-def prepared(run: Run, movies: DataFrame, split: protocol.Split) -> SimpleNamespace:
+def prepared(run: Run, movies: DataFrame, words: DataFrame, split: protocol.Split) -> SimpleNamespace:
     """Return a split with what does not depend on what is tried."""
     training = split.training.persist()
     movies = with_support(movies, training).persist()
-    learned = Learned(training, movies, run.cores)
+    learned = Learned(training, movies, words, run.cores)
     return SimpleNamespace(learned=learned, requests=main_requests(split), catalogue=as_catalogue(movies))
 
 

@@ -39,6 +39,7 @@ RANGES = {
     "spectral.residual": (0, 1),
     "spectral.content": (0, 1e6),
     "spectral.year": (0, 1e6),
+    "spectral.words": (0, 1e6),
     "popularity.titles_per_genre": (1, 32767),
     "popularity.weight": (0, 1e6),
     "evaluation.folds": (2, 100),

@@ -9,6 +9,7 @@ from pipeline.reader import PLACE, Rows
 
 # Articles that MovieLens moves behind the title ("Matrix, The"), in the languages of its catalogue.
 ARTICLES = "The|A|An|Le|La|Les|El|Los|Las|Il|Lo|Gli|I|Der|Die|Das|Den|Det|De|Het|Een|Ein|Eine|Os|As|Un|Une|Una|Uno"
+MAX_WORD = 100  # characters of a tag
 LAST_SECOND = 4_102_444_800  # 2100-01-01: a later timestamp is in milliseconds, or wrong
 
 
@@ -141,6 +142,48 @@ def movies_table(checked: DataFrame, links: Rows | None, ratings: DataFrame) -> 
         ).dropDuplicates(["movie_id"])
         movies = movies.join(ids, "movie_id", how="left")
     return movies.select(schemas.names("movies"))
+
+
+def checked_tags(tags: Rows, known: DataFrame) -> DataFrame:
+    """Check the tags against the catalogue's ids (known: movie_id); a row per row read.
+
+    user_id int, movie_id int, tag string (lower case, at most MAX_WORD characters), reason string (null: accepted),
+    then the row's place. Refused: wrong number of fields, ids that are no 32-bit integers, no tag, movies that are
+    not in the catalogue.
+    """
+    parsed = tags.frame.select(
+        F.expr("try_cast(user_id as int)").alias("user_id"),
+        F.expr("try_cast(movie_id as int)").alias("movie_id"),
+        F.substring(F.lower(F.trim("tag")), 1, MAX_WORD).alias("tag"),
+        "malformed",
+        *PLACE,
+    )
+    parsed = parsed.join(F.broadcast(known.select("movie_id", F.lit(True).alias("known"))), "movie_id", how="left")
+    reason = (
+        F.when(F.col("malformed"), "wrong number of fields")
+        .when(F.col("user_id").isNull(), "user id is not a 32-bit integer")
+        .when(F.col("movie_id").isNull(), "movie id is not a 32-bit integer")
+        .when(F.coalesce("tag", F.lit("")) == "", "tag is empty")
+        .when(F.col("known").isNull(), "movie is not in the catalogue")
+    )
+    return parsed.select("user_id", "movie_id", "tag", reason.alias("reason"), *PLACE)
+
+
+def words_table(movies: DataFrame, tags: DataFrame | None, imdb: Rows | None) -> DataFrame:
+    """Return user_id, movie_id, word: the tags that were accepted by checked_tags and, without a user_id, the genres
+    and the kind of title (but for 'movie') that IMDb has for the movies table."""
+    words = []
+    if tags is not None:
+        words.append(tags.where("reason is null").select("user_id", "movie_id", F.col("tag").alias("word")))
+    if imdb is not None:
+        said = F.array_append(F.split(F.lower("genres"), ","), F.lower("title_type"))
+        known = imdb.frame.select("imdb_id", F.explode(said).alias("word")).where(~F.col("word").isin("\\n", "movie"))
+        linked = F.broadcast(movies.where("imdb_id is not null").select("movie_id", "imdb_id"))
+        nobody = F.lit(None).cast("int").alias("user_id")
+        words.append(known.join(linked, "imdb_id", how="inner").select(nobody, "movie_id", "word"))
+    if not words:
+        return movies.sparkSession.createDataFrame([], "user_id int, movie_id int, word string")
+    return words[0].unionByName(words[-1]) if len(words) > 1 else words[0]
 
 
 def rejected_table(*sources: tuple[DataFrame, Rows]) -> DataFrame:

@@ -42,6 +42,8 @@ class Rows(NamedTuple):
 RATINGS = ["user_id", "movie_id", "rating", "timestamp"]
 MOVIES = ["movie_id", "title", "genres"]
 LINKS = ["movie_id", "imdb_id", "tmdb_id"]
+TAGS = ["user_id", "movie_id", "tag"]
+IMDB = ["imdb_id", "title_type", "genres"]
 LAYOUTS = {
     "ratings": [
         Layout("ratings.csv", ",", '"', None),
@@ -54,14 +56,18 @@ LAYOUTS = {
         Layout("u.item", "|", "", ["movie_id", "title", "released", "video", "imdb_url", *U_ITEM_GENRES]),
     ],
     "links": [Layout("links.csv", ",", '"', None)],
+    "tags": [Layout("tags.csv", ",", '"', None), Layout("tags.dat", "::", "", [*TAGS, "timestamp"])],
+    "imdb": [Layout(f"title.basics.tsv{ending}", "\t", "", None) for ending in ("", ".gz")],
 }
 # What a file of interactions may call its columns, and how it ends: the form of many published data sets and splits.
 INTERACTION_FILE = re.compile(r"\.(txt|csv|tsv|inter)$")
-ALIASES = {"item_id": "movie_id", "rated_at": "timestamp"}
+ALIASES = {"item_id": "movie_id", "rated_at": "timestamp", "tconst": "imdb_id"}
 REQUIRED = {
     "ratings": ["user_id", "movie_id", "rating"],
     "movies": ["movie_id", "title"],
     "links": LINKS[:1],
+    "tags": TAGS,
+    "imdb": ["imdb_id", "genres"],
     "interactions": RATINGS[:2],
 }
 
@@ -97,6 +103,17 @@ def read_movies(spark: SparkSession, place: str) -> Rows:
 def read_links(spark: SparkSession, place: str) -> Rows | None:
     """Return the folder's links: movie_id, imdb_id, tmdb_id, all strings; None when it has none."""
     return None if is_interaction_file(place) else _read_table(spark, place, "links", LINKS, required=False)
+
+
+def read_tags(spark: SparkSession, place: str) -> Rows | None:
+    """Return the folder's tags: user_id, movie_id, tag, all strings; None when it has none."""
+    return None if is_interaction_file(place) else _read_table(spark, place, "tags", TAGS, required=False)
+
+
+def read_imdb(spark: SparkSession, place: str) -> Rows | None:
+    """Return what IMDb's title.basics.tsv(.gz) says, where the user has put it into the folder: imdb_id, title_type,
+    genres ('A,B'), all strings, \\N for nothing; None when it is not there."""
+    return None if is_interaction_file(place) else _read_table(spark, place, "imdb", IMDB, required=False)
 
 
 def is_interaction_file(place: str) -> bool:

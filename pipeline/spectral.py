@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipeline.arrays import as_lists, as_matrix, unit_rows
-from pipeline.schemas import VECTORS
+from pipeline.arrays import as_lists, as_matrix
+from pipeline.content import Content
 
 LIKES_PER_BLOCK = 1_000_000  # likes that one task holds, about 20 bytes each
 MOVIES_PER_BLOCK = 8192  # rows of a partial product that are added up in one task
@@ -26,11 +26,11 @@ class Spectrum(NamedTuple):
     With x_ui the weight of a like, d_u = sum_i x_ui^2, w_u = (d_u / median d)^-user_exponent, n_i = sum_u w_u x_ui^2
     and A_ui = sqrt(w_u) x_ui / sqrt(n_i + shrinkage):
 
-    movies: movie_id int32, genres, year of the catalogue, in order of movie_id; support, likers: n_i and the number of
-    users, float64 [n]; axes, values: the eigenpairs of A'A, float64 [n, rank] and [rank]; n_users.
+    movies: movie_id of the catalogue, int32 [n], rising; support, likers: n_i and the number of users, float64 [n];
+    axes, values: the eigenpairs of A'A, float64 [n, rank] and [rank]; n_users.
     """
 
-    movies: pa.Table
+    movies: np.ndarray
     support: np.ndarray
     likers: np.ndarray
     axes: np.ndarray
@@ -55,8 +55,7 @@ def spectrum(item_factors: DataFrame, weighted: DataFrame, movies: DataFrame, *,
     Runs four Spark jobs over the likes. The driver and every task hold n x rank floats for n movies, 8 bytes each
     on the driver (1 million movies of rank 64: 0.5 GB per matrix, four at a time), and a task LIKES_PER_BLOCK likes.
     """
-    catalogue = movies.select("movie_id", "genres", "year").orderBy("movie_id").toArrow().combine_chunks()
-    ids = catalogue.column("movie_id").to_numpy().astype(np.int32)
+    ids = movies.select("movie_id").orderBy("movie_id").toArrow().column("movie_id").to_numpy().astype(np.int32)
     sums = [F.sum(F.col("weight") * F.col("weight")).alias("support"), F.count("*").cast("double").alias("likers")]
     liked = weighted.groupBy("movie_id").agg(*sums).orderBy("movie_id").toArrow()
     support, likers = (_at(ids, liked, name) for name in ("support", "likers"))
@@ -71,19 +70,20 @@ def spectrum(item_factors: DataFrame, weighted: DataFrame, movies: DataFrame, *,
     basis = np.linalg.qr(basis)[0]
     basis = np.linalg.qr(_power_step(blocks, ids, scale, basis))[0]
     values, rotation = np.linalg.eigh(_projected_gram(blocks, ids, scale, basis))
-    return Spectrum(catalogue, support, likers, basis @ rotation, np.maximum(values, 0), n_users, shrinkage)
+    return Spectrum(ids, support, likers, basis @ rotation, np.maximum(values, 0), n_users, shrinkage)
 
 
 def spectral_vectors(
     known: Spectrum,
-    session: SparkSession,
+    described: Content,
     *,
     damping: float,
     popularity_exponent: float,
     residual: float,
     content: float,
     year: float,
-) -> DataFrame:
+    words: float,
+) -> pa.Table:
     """Return movie_id, query, candidate for every movie of the catalogue; query_i'candidate_j says how much more a
     person who likes i likes j than people do on the whole:
 
@@ -95,24 +95,19 @@ def spectral_vectors(
     who like j; ks / (k + s) takes back the directions in which all tastes agree, as the linear autoencoders EASE and
     EDLAE do (Steck 2019, 2020). What the eigenpairs leave out is small, where ks / (k + s) is about s: residual times
     all of A'A comes from co_occurrences, and what of it is counted here already is taken off. The second term stands
-    in for likes that a little-known movie does not have: same is the cosine of the genres, rare ones weighing more,
-    and year times the closeness of the years, from 1 to 0 ten years apart.
+    in for likes that a little-known movie does not have: same is the inner product of the genres, and year and words
+    times those of the years and of the words of described.
     """
     scale, popular = _weights(known, popularity_exponent)
     values = known.values
     largest = damping * values.max()
     filtered = largest * values / np.maximum(largest + values, 1e-12) - residual * values
-    genres = np.hstack(
-        [
-            _genre_vectors(known.movies.column("genres").to_pylist()),
-            np.sqrt(year) * _year_vectors(known.movies.column("year").to_pylist()),
-        ]
-    )
+    same = np.hstack([described.genres, np.sqrt(year) * described.years, np.sqrt(words) * described.words])
     liked = np.sqrt(known.likers / max(known.n_users, 1))[:, None]
-    query = np.hstack([known.axes * filtered * scale[:, None], genres * (content * scale**2)[:, None]])
-    candidate = np.hstack([known.axes * (popular / scale)[:, None], genres * liked])
-    columns = [known.movies.column("movie_id").combine_chunks(), as_lists(query), as_lists(candidate)]
-    return session.createDataFrame(pa.table(columns, names=["movie_id", "query", "candidate"]), VECTORS)
+    query = np.hstack([known.axes * filtered * scale[:, None], same * (content * scale**2)[:, None]])
+    candidate = np.hstack([known.axes * (popular / scale)[:, None], same * liked])
+    columns = [pa.array(known.movies), as_lists(query), as_lists(candidate)]
+    return pa.table(columns, names=["movie_id", "query", "candidate"])
 
 
 def pairs_table(weighted: DataFrame) -> DataFrame:
@@ -157,7 +152,7 @@ def co_occurrences(pairs: DataFrame, known: Spectrum, *, popularity_exponent: fl
     """Return movie_id, ids, similarities: of pairs_table, residual * common / (n_i + shrinkage) * p_j, the part of the
     similarity that spectral_vectors leaves out; a movie's PAIRS_PER_MOVIE largest, packed as there."""
     scale, popular = _weights(known, popularity_exponent)
-    ids = known.movies.column("movie_id").to_numpy()
+    ids = known.movies
 
     def weigh(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -266,23 +261,3 @@ def _at(ids: np.ndarray, table: pa.Table, column: str) -> np.ndarray:
     values = np.zeros(len(ids))
     values[np.searchsorted(ids, table.column("movie_id").to_numpy())] = table.column(column).to_numpy()
     return values
-
-
-def _genre_vectors(genres: list[list[str]]) -> np.ndarray:
-    """Return a row per movie, float64 [n, genres], of length 1, rare genres weighing more; 0 without genres."""
-    names = sorted({name for movie in genres for name in movie})
-    column = {name: i for i, name in enumerate(names)}
-    matrix = np.zeros((len(genres), len(names)))
-    for row, movie in enumerate(genres):
-        matrix[row, [column[name] for name in movie]] = 1
-    return unit_rows(matrix * np.log(len(genres) / np.maximum(matrix.sum(axis=0), 1)))
-
-
-def _year_vectors(years: list[int | None]) -> np.ndarray:
-    """Return a row per movie, float64 [n, decades], of length 1: shares of the two decades' turns around its year; 0
-    without a year."""
-    known = np.array([year if year else np.nan for year in years], float) / 10
-    if not np.isfinite(known).any():
-        return np.zeros((len(years), 0))
-    turns = np.arange(np.floor(np.nanmin(known)), np.floor(np.nanmax(known)) + 2)
-    return unit_rows(np.nan_to_num(np.maximum(1 - np.abs(known[:, None] - turns), 0)))

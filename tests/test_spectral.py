@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 
-from pipeline import spectral
+from pipeline import content, spectral
 from pipeline.arrays import unit_rows
 from pipeline.neighbours import neighbours_table
+from pipeline.schemas import VECTORS
 from tests.test_factors import factors_frame
 
-KNOBS = {"damping": 0.3, "popularity_exponent": -0.4, "residual": 0.0, "content": 3.0, "year": 0.5}
+KNOBS = {"damping": 0.3, "popularity_exponent": -0.4, "residual": 0.0, "content": 3.0, "year": 0.5, "words": 2.0}
 GENRES = [["A"], ["A", "B"], ["B"], [], ["C"], ["A"]]
 YEARS = [1990, 1995, 2003, None, 1990, 1984]
+# The last movie shares a word with the third, whom it has nothing else in common with; "alone" says nothing of others.
+WORDS = [(3, "robot", 1), (6, "robot", 3), (1, "alone", 2)]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,11 @@ def frames(spark, weights):
     return likes, spark.createDataFrame(catalogue, "movie_id int, genres array<string>, year smallint")
 
 
-def similarity(weights, *, shrinkage, user_exponent, damping, popularity_exponent, residual, content, year):
+def described(spark, movies):
+    return content.content(movies, spark.createDataFrame(WORDS, "movie_id int, word string, n bigint"))
+
+
+def similarity(weights, *, shrinkage, user_exponent, damping, popularity_exponent, residual, content, year, words):
     """The docstrings' formula with exact eigenpairs: [movies, movies], residual included."""
     active = weights[weights.any(axis=1)]
     activity = (active**2).sum(axis=1)
@@ -45,7 +52,14 @@ def similarity(weights, *, shrinkage, user_exponent, damping, popularity_exponen
     names = np.array([[name in g for name in "ABC"] for g in GENRES], float) * np.log(6 / np.array([3, 2, 1]))
     decades = np.array([[max(1 - abs(y / 10 - t), 0) if y else 0 for t in range(198, 202)] for y in YEARS])
     same = unit_rows(names) @ unit_rows(names).T + year * unit_rows(decades) @ unit_rows(decades).T
+    robots = np.array([0, 0, 1, 0, 0, 1])
+    same += words * np.outer(robots, robots)
     return expected + content * same * np.sqrt((active > 0).mean(axis=0)) / (support + shrinkage)[:, None]
+
+
+def vectors_frame(spark, movies, spectrum, **knobs):
+    vectors = spectral.spectral_vectors(spectrum, described(spark, movies), **knobs)
+    return spark.createDataFrame(vectors, VECTORS)
 
 
 def inner_products(vectors):
@@ -59,10 +73,10 @@ def test_spectral_vectors_are_the_formula(spark, liked):
     likes, movies = frames(spark, liked)
     weighted = spectral.weighted_likes(likes, user_exponent=0.5)
     spectrum = spectral.spectrum(factors_frame(spark, np.eye(5)), weighted, movies, shrinkage=2.0)
-    found = inner_products(spectral.spectral_vectors(spectrum, spark, **KNOBS))
+    found = inner_products(vectors_frame(spark, movies, spectrum, **KNOBS))
     expected = similarity(liked, shrinkage=2.0, user_exponent=0.5, **KNOBS)
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
-    assert expected[5, 0] > 0 == expected[5, 3]
+    assert expected[5, 0] > 0 == expected[5, 3] and expected[5, 2] > 0
 
 
 @pytest.mark.parametrize(("query_blocks", "item_blocks", "per_block"), [(1, 1, 10**6), (3, 2, 60)])
@@ -76,7 +90,7 @@ def test_lists_with_the_residual_are_the_formula(spark, liked, monkeypatch, quer
     knobs = {**KNOBS, "damping": 1e6, "residual": 1.0}
     factors = factors_frame(spark, np.random.default_rng(1).standard_normal((5, 2)))
     spectrum = spectral.spectrum(factors, weighted, movies, shrinkage=2.0)
-    vectors = spectral.spectral_vectors(spectrum, spark, **knobs)
+    vectors = vectors_frame(spark, movies, spectrum, **knobs)
     weights = {"popularity_exponent": -0.4, "residual": 1.0}
     pairs = spectral.co_occurrences(spectral.pairs_table(weighted), spectrum, **weights)
     table = neighbours_table(vectors, movies, None, pairs, k=3, query_blocks=query_blocks, item_blocks=item_blocks)
@@ -94,7 +108,7 @@ def test_lists_of_some_movies_are_those_of_all(spark, liked):
     likes, movies = frames(spark, liked)
     weighted = spectral.weighted_likes(likes, user_exponent=0.0)
     spectrum = spectral.spectrum(factors_frame(spark, np.eye(5)), weighted, movies, shrinkage=2.0)
-    vectors = spectral.spectral_vectors(spectrum, spark, **KNOBS)
+    vectors = vectors_frame(spark, movies, spectrum, **KNOBS)
     every = neighbours_table(vectors, movies, k=3, query_blocks=2, item_blocks=1).collect()
     only = spark.createDataFrame([(2,), (6,)], "movie_id int")
     some = neighbours_table(vectors, movies, only, k=3, query_blocks=2, item_blocks=1).collect()
