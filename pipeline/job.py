@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import os
 import shlex
@@ -46,8 +47,12 @@ class Run:
     ) -> None:
         self.config, self.spark, self.console, self.options = config, spark, console, options
         self.warehouse = Path(config.warehouse.dir.removeprefix("file://"))
-        self.cores = spark.sparkContext.defaultParallelism
         self.build: release.Build | None = None
+
+    @functools.cached_property
+    def cores(self) -> int:
+        """The cores that Spark has. Asked for once the first tasks have run: executors of a cluster join by then."""
+        return self.spark.sparkContext.defaultParallelism
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[SimpleNamespace]:

@@ -1,0 +1,74 @@
+"""The main job on a Spark standalone cluster of separate processes, compared with one machine, and losing a worker."""
+
+import os
+import subprocess
+import threading
+
+import duckdb
+import pytest
+
+from benchmarks.cluster import standalone_cluster
+from pipeline import release
+from tests.conftest import ROOT, TINY, settings, submit
+
+pytestmark = pytest.mark.cluster
+# ALS adds up block by block: the same blocks, the same factors.
+BLOCKS = ["--set", "als.numUserBlocks=2", "--set", "als.numItemBlocks=2"]
+SMALL = ["--executor-memory", "512m", "--executor-cores", "1"]
+
+
+@pytest.fixture
+def cluster():
+    with standalone_cluster(workers=2, cores=1, memory="1g") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def local(checkerboard, tmp_path_factory):
+    """The lists of a run on one machine."""
+    warehouse = tmp_path_factory.mktemp("local")
+    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY, *BLOCKS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return lists(warehouse)
+
+
+def lists(warehouse):
+    folder = release.release_dir(warehouse)
+    query = f"from read_parquet('{folder}/neighbours/*.parquet') order by movie_id, rank"
+    return duckdb.sql(query).fetchall()
+
+
+def start(cluster, *options):
+    """Start the main job on the cluster; what it says comes line by line."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("PIPELINE_LOG", "PYTHONPATH")}
+    for inherited in ("LOG4J_CONFIGURATION_FILE", "SPARK_LOCAL_IP", "PYSPARK_PYTHON"):
+        environment.pop(inherited, None)
+    host = ["--conf", "spark.driver.host=127.0.0.1", "--conf", "spark.driver.bindAddress=127.0.0.1"]
+    command = [ROOT / "spark-submit.sh", "--master", cluster.master, *SMALL, *host, "jobs/run_pipeline.py", *options]
+    return subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def test_a_cluster_makes_the_lists_that_one_machine_makes(cluster, local, checkerboard, tmp_path):
+    job = start(cluster, *settings(checkerboard, tmp_path), *TINY, *BLOCKS)
+    printed, _ = job.communicate(timeout=400)
+    assert job.returncode == 0, printed
+    assert lists(tmp_path) == local
+    assert "WARN" not in printed and "ERROR" not in printed
+
+
+def test_a_job_outlives_one_of_its_workers(cluster, local, checkerboard, tmp_path):
+    job = start(cluster, *settings(checkerboard, tmp_path), *TINY, *BLOCKS)
+    guard = threading.Timer(400, job.kill)
+    guard.start()
+    printed = []
+    for line in job.stdout:
+        printed.append(line)
+        if line.startswith("ingest ") and " ratings of " in line:  # training begins, on data that both workers hold
+            cluster.kill_worker(1)
+    guard.cancel()
+    assert job.wait() == 0, "".join(printed)
+    assert cluster.workers[1].returncode != 0 and cluster.workers[0].poll() is None
+    assert lists(tmp_path) == local
