@@ -15,6 +15,10 @@ pytestmark = pytest.mark.cluster
 # ALS adds up block by block: the same blocks, the same factors.
 BLOCKS = ["--set", "als.numUserBlocks=2", "--set", "als.numItemBlocks=2"]
 SMALL = ["--executor-memory", "512m", "--executor-cores", "1"]
+# As in conftest.submit: a short job spends half of its time in Java's optimising compiler.
+for process in ("driver", "executor"):
+    quick = "-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    SMALL += ["--conf", f"spark.{process}.extraJavaOptions={quick}"]
 
 
 @pytest.fixture

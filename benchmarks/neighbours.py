@@ -1,0 +1,147 @@
+"""How near is the neighbour stage to the matrix product that it cannot do without?
+
+    ./spark-submit.sh benchmarks/neighbours.py [--movies 30000 60000 120000] [--rank 64] [--k 100]
+
+Times pipeline.neighbours on random vectors in a warm session, from vectors to Parquet, beside three peers on the same
+vectors and cores: faiss's exact search alone, numpy in blocks (product, argpartition, sort), and Spark's own
+nearestByJoin; the last two on a part of the queries, in proportion. Prints a table and writes results/neighbours.md.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipeline.arrays import as_lists
+from pipeline.job import ROW_GROUP_BYTES, SESSION
+from pipeline.neighbours import neighbours_table
+from pipeline.schemas import VECTORS
+
+NUMPY_QUERIES = 4096  # of all; in proportion
+JOIN_MOVIES = 1000  # queries and candidates of nearestByJoin; in proportion to the pairs
+RESULTS = Path(os.environ.get("PIPELINE_ROOT", Path(__file__).parent.parent)) / "benchmarks" / "results"
+HEADS = ["movies", "neighbour stage, s", "faiss alone, s", "stage / faiss", "numpy / stage", "nearestByJoin / stage",
+         "ns per pair", "peak of a worker, MiB"]  # fmt: skip
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Time the neighbour stage beside its peers.")
+    parser.add_argument("--movies", type=int, nargs="+", default=[30_000, 60_000, 120_000])
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--k", type=int, default=100)
+    options = parser.parse_args()
+    builder = SparkSession.builder.appName("neighbours")
+    for key, value in SESSION.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    cores = spark.sparkContext.defaultParallelism
+    stage(spark, vectors(2000, options.rank), options.k, cores)  # warms the session and its workers
+    rows = [measured(spark, n, options.rank, options.k, cores) for n in options.movies]
+    memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    lines = [
+        "# The neighbour stage",
+        "",
+        f"Made by `./spark-submit.sh benchmarks/neighbours.py` on {cores} cores, {memory} GiB. Rank {options.rank}, "
+        f"K = {options.k}; random vectors. Peers in the same run on the same vectors and cores; numpy on "
+        f"{NUMPY_QUERIES:,} queries and nearestByJoin on {JOIN_MOVIES:,} x {JOIN_MOVIES:,}, in proportion.",
+        "",
+        *("| " + " | ".join(line) + " |" for line in [HEADS, ["---:"] * len(HEADS), *rows]),
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "neighbours.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+    spark.stop()
+
+
+def measured(spark: SparkSession, n: int, rank: int, k: int, cores: int) -> list[str]:
+    """Return a row of the table for n movies."""
+    matrix = vectors(n, rank)
+    seconds = stage(spark, matrix, k, cores)
+    faiss.omp_set_num_threads(cores)
+    alone = timed(lambda: faiss.knn(matrix, matrix, k, metric=faiss.METRIC_INNER_PRODUCT))
+    part = matrix[: min(NUMPY_QUERIES, n)]
+    blocks = timed(lambda: numpy_blocks(part, matrix, k)) * n / len(part)
+    small = frame(spark, vectors(JOIN_MOVIES, rank)).persist()
+    small.count()
+    join = timed(lambda: nearest_by_join(small, k)) * (n / JOIN_MOVIES) ** 2
+    ratios = [f"{seconds / alone:.2f}", f"{blocks / seconds:.1f}", f"{join / seconds:,.0f}"]
+    return [
+        f"{n:,}", f"{seconds:.1f}", f"{alone:.1f}", *ratios, f"{seconds / n**2 * 1e9:.2f}", worker_peak(),
+    ]  # fmt: skip
+
+
+def worker_peak() -> str:
+    """Return the largest resident memory of a Python worker that is alive, in MiB; '?' where /proc is missing."""
+    peaks = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"pyspark.daemon" in (process / "cmdline").read_bytes():
+                status = (process / "status").read_text()
+                peaks.append(int(status.split("VmHWM:")[1].split()[0]) / 1024)
+        except (OSError, IndexError):
+            continue
+    return f"{max(peaks):,.0f}" if peaks else "?"
+
+
+def vectors(n: int, rank: int) -> np.ndarray:
+    """Return random vectors, float32 [n, rank]; none is a copy of another."""
+    return np.random.default_rng(n).standard_normal((n, rank)).astype(np.float32)
+
+
+def frame(spark: SparkSession, matrix: np.ndarray) -> DataFrame:
+    """Return vectors as neighbours_table takes them: movie_id, query, candidate."""
+    lists = as_lists(matrix)
+    table = pa.table(
+        [pa.array(np.arange(len(matrix), dtype=np.int32)), lists, lists], names=["movie_id", "query", "candidate"]
+    )
+    return spark.createDataFrame(table, VECTORS)
+
+
+def stage(spark: SparkSession, matrix: np.ndarray, k: int, cores: int) -> float:
+    """Return the seconds from vectors in Spark's memory to lists in Parquet, as jobs/build_neighbours.py cuts them."""
+    table = frame(spark, matrix).persist()
+    table.count()
+    folder = tempfile.mkdtemp()
+    blocks = {"query_blocks": max(cores, -(-len(matrix) // 4096)), "item_blocks": -(-len(matrix) // 65536)}
+    lists = neighbours_table(table, table.select("movie_id"), k=k, **blocks)
+    seconds = timed(lambda: lists.write.option("parquet.block.size", ROW_GROUP_BYTES).parquet(f"{folder}/lists"))
+    shutil.rmtree(folder)
+    table.unpersist()
+    return seconds
+
+
+def numpy_blocks(queries: np.ndarray, items: np.ndarray, k: int, block: int = 512) -> None:
+    """Find the k best items of each query with numpy alone."""
+    for begin in range(0, len(queries), block):
+        scores = queries[begin : begin + block] @ items.T
+        best = np.argpartition(scores, -k, axis=1)[:, -k:]
+        np.take_along_axis(scores, best, axis=1).sort(axis=1)
+
+
+def nearest_by_join(movies: DataFrame, k: int) -> None:
+    """Find the k best candidates of each query with Spark's own join."""
+    queries = movies.select(F.col("movie_id").alias("of_id"), "query")
+    ranking = F.vector_inner_product(F.col("query"), F.col("candidate"))
+    items = movies.select("movie_id", "candidate")
+    joined = queries.nearestByJoin(items, ranking, k, mode="exact", direction="similarity")
+    joined.select("of_id", "movie_id").write.format("noop").mode("overwrite").save()
+
+
+def timed(action) -> float:
+    """Return the seconds that the action takes."""
+    begin = time.perf_counter()
+    action()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()
