@@ -46,26 +46,27 @@ def standalone_cluster(*, workers: int, cores: int, memory: str) -> Iterator[Clu
         arguments = ["--host", "127.0.0.1", "--port", "0", "--webui-port", "0"]
         start_master = _start("master.Master", arguments, folder / "master.log")
         stack.callback(_stop, start_master)
-        master = _wait_for(folder / "master.log", r"Starting Spark master at (spark://\S+)")
+        master = _wait_for(start_master, folder / "master.log", r"Starting Spark master at (spark://\S+)")
         started = []
         for number in range(workers):
             size = ["--cores", str(cores), "--memory", memory, "--work-dir", str(folder / f"work-{number}")]
             worker = _start("worker.Worker", [*arguments, *size, master], folder / f"worker-{number}.log")
             stack.callback(_stop, worker)
             started.append(worker)
-        for number in range(workers):
-            _wait_for(folder / f"worker-{number}.log", r"(Successfully registered) with master")
+        for number, worker in enumerate(started):
+            _wait_for(worker, folder / f"worker-{number}.log", r"(Successfully registered) with master")
         yield Cluster(master, started)
 
 
 def _start(role: str, arguments: list[str], log: Path) -> subprocess.Popen:
-    spark_class = Path(sys.executable).parent / "spark-class"
+    # As spark-submit.sh does, so that a machine without Java uses the same one here.
+    script = 'ROOT=$0; . "$0/setup.sh"; PYTHON=$1; setup_java; shift; exec "$(dirname "$PYTHON")/spark-class" "$@"'
     # The processes log where this script looks for their address, and not where a job that started it logs.
     environment = {key: value for key, value in os.environ.items() if key != "LOG4J_CONFIGURATION_FILE"}
-    environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_NO_DAEMONIZE": "1"}
+    environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}  # by it spark-class finds Spark
     with log.open("wb") as file:
         return subprocess.Popen(
-            [str(spark_class), f"org.apache.spark.deploy.{role}", *arguments],
+            ["bash", "-c", script, str(ROOT), sys.executable, f"org.apache.spark.deploy.{role}", *arguments],
             stdout=file, stderr=file, env=environment, start_new_session=True,
         )  # fmt: skip
 
@@ -76,13 +77,14 @@ def _stop(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def _wait_for(log: Path, pattern: str) -> str:
+def _wait_for(process: subprocess.Popen, log: Path, pattern: str) -> str:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         if found := re.search(pattern, log.read_text(errors="replace")):
             return found[1]
         time.sleep(0.1)
-    raise RuntimeError(f"{log.name}: not up after {START_SECONDS} s: {log.read_text(errors='replace')[-1000:]}")
+    end = log.read_text(errors="replace")[-1000:]
+    raise RuntimeError(f"{log.name}: ended, or not up after {START_SECONDS} s: {end}")
 
 
 def main() -> int:
@@ -96,7 +98,8 @@ def main() -> int:
     with standalone_cluster(workers=options.workers, cores=options.cores, memory=options.memory) as cluster:
         sized = ["--executor-memory", options.memory, "--executor-cores", str(options.cores)]
         command = [str(ROOT / "spark-submit.sh"), "--master", cluster.master, *sized]
-        return subprocess.run([*command, *(options.job or ["jobs/run_pipeline.py"])]).returncode
+        environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"}  # the driver, too, listens on loopback only
+        return subprocess.run([*command, *(options.job or ["jobs/run_pipeline.py"])], env=environment).returncode
 
 
 if __name__ == "__main__":
