@@ -21,13 +21,30 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 90  # in which a master must listen and its workers must register
+LOOPBACK = {"SPARK_LOCAL_IP": "127.0.0.1"}  # where master, workers, executors and driver listen
 
 
 class Cluster(NamedTuple):
-    """A running cluster: the master's URL, and the workers, each the leader of its own process group."""
+    """A running cluster: the master's URL, the workers, each the leader of its own process group, and their size."""
 
     master: str
     workers: list[subprocess.Popen]
+    cores: int
+    memory: str
+    folder: Path
+
+    def submit(self, *words: str | Path, **options) -> subprocess.Popen:
+        """Start spark-submit.sh with these words on all of the cluster, an executor per worker; options: of Popen."""
+        size = ["--executor-memory", self.memory, "--executor-cores", self.cores]
+        # Only where it is told how many cores there will be does a standalone cluster wait for its executors.
+        size += ["--total-executor-cores", self.cores * len(self.workers)]
+        command = [ROOT / "spark-submit.sh", "--master", self.master, *size, *words]
+        environment = {**options.pop("env", os.environ), **LOOPBACK}
+        return subprocess.Popen(list(map(str, command)), env=environment, **options)
+
+    def executors(self, number: int) -> int:
+        """Return how many executors a worker has started: each has a folder of its own."""
+        return len(list(self.folder.glob(f"work-{number}/app-*/*")))
 
     def kill_worker(self, number: int) -> None:
         """Kill a worker and its executors as a power cut would, without a chance to say goodbye."""
@@ -55,7 +72,7 @@ def standalone_cluster(*, workers: int, cores: int, memory: str) -> Iterator[Clu
             started.append(worker)
         for number, worker in enumerate(started):
             _wait_for(worker, folder / f"worker-{number}.log", r"(Successfully registered) with master")
-        yield Cluster(master, started)
+        yield Cluster(master, started, cores, memory, folder)
 
 
 def _start(role: str, arguments: list[str], log: Path) -> subprocess.Popen:
@@ -63,7 +80,7 @@ def _start(role: str, arguments: list[str], log: Path) -> subprocess.Popen:
     script = 'ROOT=$0; . "$0/setup.sh"; PYTHON=$1; setup_java; shift; exec "$(dirname "$PYTHON")/spark-class" "$@"'
     # The processes log where this script looks for their address, and not where a job that started it logs.
     environment = {key: value for key, value in os.environ.items() if key != "LOG4J_CONFIGURATION_FILE"}
-    environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}  # by it spark-class finds Spark
+    environment |= {**LOOPBACK, "PYSPARK_PYTHON": sys.executable}  # by it spark-class finds Spark
     with log.open("wb") as file:
         return subprocess.Popen(
             ["bash", "-c", script, str(ROOT), sys.executable, f"org.apache.spark.deploy.{role}", *arguments],
@@ -96,10 +113,7 @@ def main() -> int:
     parser.add_argument("job", nargs=argparse.REMAINDER, help="job and its options; the main job by default")
     options = parser.parse_args()
     with standalone_cluster(workers=options.workers, cores=options.cores, memory=options.memory) as cluster:
-        sized = ["--executor-memory", options.memory, "--executor-cores", str(options.cores)]
-        command = [str(ROOT / "spark-submit.sh"), "--master", cluster.master, *sized]
-        environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"}  # the driver, too, listens on loopback only
-        return subprocess.run([*command, *(options.job or ["jobs/run_pipeline.py"])], env=environment).returncode
+        return cluster.submit(*(options.job or ["jobs/run_pipeline.py"])).wait()
 
 
 if __name__ == "__main__":

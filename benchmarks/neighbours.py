@@ -20,8 +20,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipeline import config
 from pipeline.arrays import as_lists
-from pipeline.job import ROW_GROUP_BYTES, SESSION
+from pipeline.job import ROW_GROUP_BYTES, session
 from pipeline.neighbours import neighbours_table
 from pipeline.schemas import VECTORS
 
@@ -39,10 +40,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=64)
     parser.add_argument("--k", type=int, default=100)
     options = parser.parse_args()
-    builder = SparkSession.builder.appName("neighbours")
-    for key, value in SESSION.items():
-        builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    spark = session("neighbours")
     cores = spark.sparkContext.defaultParallelism
     stage(spark, vectors(2000, options.rank), options.k, cores)  # warms the session and its workers
     rows = [measured(spark, n, options.rank, options.k, cores) for n in options.movies]
@@ -111,7 +109,9 @@ def stage(spark: SparkSession, matrix: np.ndarray, k: int, cores: int) -> float:
     table = frame(spark, matrix).persist()
     table.count()
     folder = tempfile.mkdtemp()
-    blocks = {"query_blocks": max(cores, -(-len(matrix) // 4096)), "item_blocks": -(-len(matrix) // 65536)}
+    knobs = config.load().neighbours
+    query_blocks, item_blocks = (-(-len(matrix) // size) for size in (knobs.query_block, knobs.item_block))
+    blocks = {"query_blocks": max(cores, query_blocks), "item_blocks": item_blocks}
     lists = neighbours_table(table, table.select("movie_id"), k=k, **blocks)
     seconds = timed(lambda: lists.write.option("parquet.block.size", ROW_GROUP_BYTES).parquet(f"{folder}/lists"))
     shutil.rmtree(folder)

@@ -23,7 +23,7 @@ def main(run: Run) -> None:
 
 
 def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
-    """Return the accepted ratings, persisted, the movies table, saved, and the words table; save what was rejected."""
+    """Return ratings and words, persisted, and between them the movies table, saved; save what was rejected."""
     config, spark = run.config, run.spark
     with run.stage("ingest") as stage:
         read_ratings = reader.read_ratings(spark, config.data.dir)
@@ -39,7 +39,7 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         ratings = ingest.accepted_ratings(checked_ratings)
         movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings), files=1)
         checked_tags = read_tags and ingest.checked_tags(read_tags, known).persist()
-        words = ingest.words_table(movies, checked_tags, read_imdb)
+        words = ingest.words_table(movies, checked_tags, read_imdb).persist()  # every split of an evaluation asks again
         checked = [(checked_ratings, read_ratings), (checked_movies, read_movies)]
         checked += [(checked_tags, read_tags)] if read_tags else []
         rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)

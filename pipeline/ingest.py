@@ -62,12 +62,10 @@ def checked_ratings(ratings: Rows, known: DataFrame, *, min_rating: float, max_r
         "malformed",
         *PLACE,
     )
-    parsed = parsed.join(F.broadcast(known.select("movie_id", F.lit(True).alias("known"))), "movie_id", how="left")
+    parsed = _with_known(parsed, known)
     in_range = F.col("rating").between(min_rating, max_rating)
     reason = (
-        F.when(F.col("malformed"), "wrong number of fields")
-        .when(F.col("user_id").isNull(), "user id is not a 32-bit integer")
-        .when(F.col("movie_id").isNull(), "movie id is not a 32-bit integer")
+        _unreadable()
         .when(F.col("rating").isNull(), "rating is not a number")
         .when(~in_range, f"rating is outside {min_rating:g} to {max_rating:g}")
         .when(F.col("dated") & F.col("rated_at").isNull(), "timestamp is not in seconds between 1970 and 2100")
@@ -158,11 +156,9 @@ def checked_tags(tags: Rows, known: DataFrame) -> DataFrame:
         "malformed",
         *PLACE,
     )
-    parsed = parsed.join(F.broadcast(known.select("movie_id", F.lit(True).alias("known"))), "movie_id", how="left")
+    parsed = _with_known(parsed, known)
     reason = (
-        F.when(F.col("malformed"), "wrong number of fields")
-        .when(F.col("user_id").isNull(), "user id is not a 32-bit integer")
-        .when(F.col("movie_id").isNull(), "movie id is not a 32-bit integer")
+        _unreadable()
         .when(F.coalesce("tag", F.lit("")) == "", "tag is empty")
         .when(F.col("known").isNull(), "movie is not in the catalogue")
     )
@@ -172,18 +168,17 @@ def checked_tags(tags: Rows, known: DataFrame) -> DataFrame:
 def words_table(movies: DataFrame, tags: DataFrame | None, imdb: Rows | None) -> DataFrame:
     """Return user_id, movie_id, word: the tags that were accepted by checked_tags and, without a user_id, the genres
     and the kind of title (but for 'movie') that IMDb has for the movies table."""
-    words = []
+    nobody = F.lit(None).cast("int").alias("user_id")
+    words = movies.where(F.lit(False)).select(nobody, "movie_id", F.lit("").alias("word"))
     if tags is not None:
-        words.append(tags.where("reason is null").select("user_id", "movie_id", F.col("tag").alias("word")))
+        accepted = tags.where("reason is null")
+        words = words.unionByName(accepted.select("user_id", "movie_id", F.col("tag").alias("word")))
     if imdb is not None:
         said = F.array_append(F.split(F.lower("genres"), ","), F.lower("title_type"))
         known = imdb.frame.select("imdb_id", F.explode(said).alias("word")).where(~F.col("word").isin("\\n", "movie"))
         linked = F.broadcast(movies.where("imdb_id is not null").select("movie_id", "imdb_id"))
-        nobody = F.lit(None).cast("int").alias("user_id")
-        words.append(known.join(linked, "imdb_id", how="inner").select(nobody, "movie_id", "word"))
-    if not words:
-        return movies.sparkSession.createDataFrame([], "user_id int, movie_id int, word string")
-    return words[0].unionByName(words[-1]) if len(words) > 1 else words[0]
+        words = words.unionByName(known.join(linked, "imdb_id", how="inner").select(nobody, "movie_id", "word"))
+    return words
 
 
 def rejected_table(*sources: tuple[DataFrame, Rows]) -> DataFrame:
@@ -209,6 +204,20 @@ def display_title(title: Column) -> Column:
     shown = F.regexp_replace(shown, rf"{start}([^()]*?), ({ARTICLES}){end}", "$1$3 $2")
     shown = F.regexp_replace(shown, rf"{start}([^()]*?), (L['’]){end}", "$1$3$2")
     return F.trim(shown)
+
+
+def _with_known(rows: DataFrame, known: DataFrame) -> DataFrame:
+    """Return the rows with known: true where movie_id is in the catalogue, else null."""
+    return rows.join(F.broadcast(known.select("movie_id", F.lit(True).alias("known"))), "movie_id", how="left")
+
+
+def _unreadable() -> Column:
+    """Return why a row cannot be told whose and about which movie it is; may be gone on with .when(...)."""
+    return (
+        F.when(F.col("malformed"), "wrong number of fields")
+        .when(F.col("user_id").isNull(), "user id is not a 32-bit integer")
+        .when(F.col("movie_id").isNull(), "movie id is not a 32-bit integer")
+    )
 
 
 def _numbered(rejected: DataFrame, blocks: DataFrame | None) -> DataFrame:

@@ -161,7 +161,7 @@ def start(
             )
         with release.writer_lock(Path(config.warehouse.dir.removeprefix("file://"))):
             with _progress("start", None, console):
-                spark = _session(Path(sys.argv[0]).stem)
+                spark = session(Path(sys.argv[0]).stem)
             # In place of PySpark's own handler, which asks a JVM that Ctrl-C has reached as well to cancel its jobs.
             signal.signal(signal.SIGINT, lambda *_: _stop(console.is_terminal))
             main(Run(config, spark, console, options))
@@ -197,7 +197,8 @@ def input_files(paths: list[str]) -> list[dict]:
     return entries
 
 
-def _session(name: str) -> SparkSession:
+def session(name: str) -> SparkSession:
+    """Return the Spark session that the tables are made with; name: of the application."""
     builder = SparkSession.builder.appName(name)
     for key, value in SESSION.items():
         builder = builder.config(key, value)

@@ -242,8 +242,14 @@ def _projected_gram(blocks: DataFrame, ids: np.ndarray, scale: np.ndarray, basis
             [block, as_lists((projected.T @ projected).reshape(1, -1), pa.float64())], names=["block", "gram"]
         )
 
-    grams = blocks.groupBy("block").applyInArrow(gram, "block int, gram array<double>").orderBy("block").collect()
-    return np.sum([row.gram for row in grams], axis=0).reshape(basis.shape[1], -1)
+    def add(grams: pa.Table) -> pa.Table:
+        grams = grams.sort_by("block").combine_chunks()  # sums to the last bit
+        total = as_matrix(grams.column("gram").combine_chunks()).sum(axis=0, keepdims=True)
+        return pa.table([as_lists(total, pa.float64())], names=["gram"])
+
+    grams = blocks.groupBy("block").applyInArrow(gram, "block int, gram array<double>")
+    total = grams.groupBy().applyInArrow(add, "gram array<double>").head()
+    return np.array(total.gram).reshape(basis.shape[1], -1)
 
 
 def _block_matrix(likes: pa.Table, ids: np.ndarray, scale: np.ndarray) -> tuple[sp.csr_matrix, np.ndarray]:

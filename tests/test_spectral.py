@@ -104,6 +104,29 @@ def test_lists_with_the_residual_are_the_formula(spark, liked, monkeypatch, quer
         assert row.similarity == pytest.approx(rank, rel=1e-3, abs=1e-5)
 
 
+def test_many_words_are_kept_as_the_best_approximation_in_few_columns(spark):
+    """Forty movies with eight of sixty words each: more than are kept, so that something must be left out."""
+    rng = np.random.default_rng(4)
+    used = [
+        (m, f"word {w}", int(n)) for m in range(40) for w, n in zip(rng.permutation(60)[:8], range(1, 9), strict=True)
+    ]
+    movies = spark.createDataFrame(
+        [(m, [], None) for m in range(40)], "movie_id int, genres array<string>, year smallint"
+    )
+    words = spark.createDataFrame(used, "movie_id int, word string, n bigint")
+    found = content.content(movies, words).words
+    names = sorted({word for _, word, _ in used})
+    matrix = np.zeros((40, len(names)))
+    for movie, word, n in used:
+        matrix[movie, names.index(word)] = np.log1p(n)
+    of = (matrix > 0).sum(axis=0)
+    matrix = unit_rows(matrix * np.log(40 / of) * (of > 1))
+    u, s, _ = np.linalg.svd(matrix)
+    best = (u[:, :32] * s[:32] ** 2) @ u[:, :32].T
+    assert found.shape == (40, 32) and not np.allclose(best, matrix @ matrix.T)
+    np.testing.assert_allclose(found @ found.T, best, atol=1e-9)
+
+
 def test_lists_of_some_movies_are_those_of_all(spark, liked):
     likes, movies = frames(spark, liked)
     weighted = spectral.weighted_likes(likes, user_exponent=0.0)
