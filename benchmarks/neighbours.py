@@ -1,10 +1,11 @@
 """How near is the neighbour stage to the matrix product that it cannot do without?
 
-    ./spark-submit.sh benchmarks/neighbours.py [--movies 30000 60000 120000] [--rank 64] [--k 100]
+    ./spark-submit.sh benchmarks/neighbours.py [--movies 30000 60000 120000] [--rank 64] [--k 100] [--rounds 5]
 
 Times pipeline.neighbours on random vectors in a warm session, from vectors to Parquet, beside three peers on the same
 vectors and cores: faiss's exact search alone, numpy in blocks (product, argpartition, sort), and Spark's own
-nearestByJoin; the last two on a part of the queries, in proportion. Prints a table and writes results/neighbours.md.
+nearestByJoin; the last two on a part of the queries, in proportion. All take turns, round by round: a ratio is the
+median of the rounds' ratios. Prints a table and writes results/neighbours.md.
 """
 
 import argparse
@@ -39,18 +40,20 @@ def main() -> None:
     parser.add_argument("--movies", type=int, nargs="+", default=[30_000, 60_000, 120_000])
     parser.add_argument("--rank", type=int, default=64)
     parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     spark = session("neighbours")
     cores = spark.sparkContext.defaultParallelism
     stage(spark, vectors(2000, options.rank), options.k, cores)  # warms the session and its workers
-    rows = [measured(spark, n, options.rank, options.k, cores) for n in options.movies]
+    rows = [measured(spark, n, options.rank, options.k, cores, options.rounds) for n in options.movies]
     memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
     lines = [
         "# The neighbour stage",
         "",
         f"Made by `./spark-submit.sh benchmarks/neighbours.py` on {cores} cores, {memory} GiB. Rank {options.rank}, "
         f"K = {options.k}; random vectors. Peers in the same run on the same vectors and cores; numpy on "
-        f"{NUMPY_QUERIES:,} queries and nearestByJoin on {JOIN_MOVIES:,} x {JOIN_MOVIES:,}, in proportion.",
+        f"{NUMPY_QUERIES:,} queries and nearestByJoin on {JOIN_MOVIES:,} x {JOIN_MOVIES:,}, in proportion. "
+        f"{options.rounds} rounds in turns: medians, of the ratio to faiss also the least and the largest.",
         "",
         *("| " + " | ".join(line) + " |" for line in [HEADS, ["---:"] * len(HEADS), *rows]),
     ]
@@ -60,20 +63,29 @@ def main() -> None:
     spark.stop()
 
 
-def measured(spark: SparkSession, n: int, rank: int, k: int, cores: int) -> list[str]:
+def measured(spark: SparkSession, n: int, rank: int, k: int, cores: int, rounds: int) -> list[str]:
     """Return a row of the table for n movies."""
     matrix = vectors(n, rank)
-    seconds = stage(spark, matrix, k, cores)
-    faiss.omp_set_num_threads(cores)
-    alone = timed(lambda: faiss.knn(matrix, matrix, k, metric=faiss.METRIC_INNER_PRODUCT))
     part = matrix[: min(NUMPY_QUERIES, n)]
-    blocks = timed(lambda: numpy_blocks(part, matrix, k)) * n / len(part)
     small = frame(spark, vectors(JOIN_MOVIES, rank)).persist()
     small.count()
-    join = timed(lambda: nearest_by_join(small, k)) * (n / JOIN_MOVIES) ** 2
-    ratios = [f"{seconds / alone:.2f}", f"{blocks / seconds:.1f}", f"{join / seconds:,.0f}"]
+    faiss.omp_set_num_threads(cores)
+    seconds = np.array([
+        (
+            stage(spark, matrix, k, cores),
+            timed(lambda: faiss.knn(matrix, matrix, k, metric=faiss.METRIC_INNER_PRODUCT)),
+            timed(lambda: numpy_blocks(part, matrix, k)) * n / len(part),
+            timed(lambda: nearest_by_join(small, k)) * (n / JOIN_MOVIES) ** 2,
+        )
+        for _ in range(rounds)
+    ])  # fmt: skip
+    ours, alone, blocks, join = seconds.T
+    to_faiss = ours / alone
     return [
-        f"{n:,}", f"{seconds:.1f}", f"{alone:.1f}", *ratios, f"{seconds / n**2 * 1e9:.2f}", worker_peak(),
+        f"{n:,}", f"{np.median(ours):.1f}", f"{np.median(alone):.1f}",
+        f"{np.median(to_faiss):.2f} ({to_faiss.min():.2f} to {to_faiss.max():.2f})",
+        f"{np.median(blocks / ours):.1f}", f"{np.median(join / ours):,.0f}",
+        f"{np.median(ours) / n**2 * 1e9:.2f}", worker_peak(),
     ]  # fmt: skip
 
 
