@@ -2,6 +2,7 @@
 
 import importlib.resources
 import itertools
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -15,14 +16,17 @@ SQL = importlib.resources.files("pipeline") / "sql"
 DATABASE = "serving.duckdb"
 BULK = 500  # requests ranked in one query
 # Statements run in this order on a database that holds the tables.
-MACROS = ["search_words", "search_key", "search_names", "ranked", "recommend", "similar", "search_movies"]
+RANKING = ["listed", "ranked", "recommend"]
+MACROS = [*RANKING, "similar", "search_words", "search_key", "search_names", "search_movies"]
+# What a build may take. The gates need the most: they group all neighbours, and go to disk for what does not fit.
+BUILDER = {"autoinstall_known_extensions": False, "memory_limit": "2GB"}
 # What a reader's connection may do: look at this one file, and nothing else.
 READER = {
     "enable_external_access": False,
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
-    "memory_limit": "512MB",
-    "threads": 2,
+    "memory_limit": "1GB",  # what is read stays in memory: a million lists of 100 take 0.7 GB
+    "threads": 1,  # one query is too small to be shared out; every client brings a thread of its own
     "lock_configuration": True,
 }
 
@@ -42,6 +46,20 @@ def connect(release: Path) -> duckdb.DuckDBPyConnection:
         ) from error
 
 
+def over_parquet(release: Path, *, popularity_weight: float) -> duckdb.DuckDBPyConnection:
+    """Return a database in memory that reads the release's Parquet files at each query, with the ranking.
+
+    For where serving.duckdb cannot be: slower, the same answers. search_movies is not there.
+    """
+    connection = duckdb.connect(config={"threads": READER["threads"], "memory_limit": READER["memory_limit"]})
+    connection.execute("set parquet_metadata_cache = true")  # a published file does not change
+    for table in ("movies", "neighbours", "popularity"):
+        files = _quoted(str(release / table / "*.parquet"))
+        connection.execute(f"create view {table} as from read_parquet({files})")
+    define_macros(connection, [*RANKING, "similar"], popularity_weight)
+    return connection
+
+
 def in_memory(tables: dict[str, pa.Table], *, popularity_weight: float) -> duckdb.DuckDBPyConnection:
     """Return a database in memory with the tables movies, neighbours and popularity, and the ranking."""
     connection = duckdb.connect()
@@ -49,7 +67,7 @@ def in_memory(tables: dict[str, pa.Table], *, popularity_weight: float) -> duckd
         connection.register("arriving", table)
         connection.execute(f"create table {name} as from arriving")
         connection.unregister("arriving")
-    define_macros(connection, ["ranked"], popularity_weight)
+    define_macros(connection, RANKING, popularity_weight)
     return connection
 
 
@@ -79,12 +97,16 @@ def build_database(release: Path, *, popularity_weight: float, variables: dict[s
     """Make serving.duckdb from the release's Parquet tables, run the gates on it, and return rows, bytes, files.
 
     popularity_weight is what ranked.sql counts popularity with; variables are what the gates read with
-    getvariable(). Raises PipelineError on the first thing amiss.
+    getvariable(). Takes no more memory than BUILDER allows, and disk in the release's folder while it runs.
+    Raises PipelineError on the first thing amiss.
     """
     database = release / DATABASE
     database.unlink(missing_ok=True)
     sizes = {}
-    with duckdb.connect(str(database), config={"autoinstall_known_extensions": False}) as connection:
+    with (
+        tempfile.TemporaryDirectory(prefix=".spill-", dir=release) as spill,
+        duckdb.connect(str(database), config={**BUILDER, "temp_directory": spill}) as connection,
+    ):
         for table, columns in schemas.TABLES.items():
             files = sorted((release / table).glob("*.parquet"))
             if not files and table == "metrics":
@@ -93,17 +115,24 @@ def build_database(release: Path, *, popularity_weight: float, variables: dict[s
             sizes[table] = _load(connection, table, files)
             for column in columns:
                 connection.execute(f"comment on column {table}.{column.name} is {_quoted(column.meaning)}")
+        # Titles are looked up by id; the lists need no index, since a lookup skips all row groups but their own.
+        connection.execute("create index movies_by_id on movies (movie_id)")
         define_macros(connection, MACROS, popularity_weight)
-        for name, value in variables.items():
-            connection.execute(f"set variable {name} = {int(value)}")
-        for gate in sorted((SQL / "gates").iterdir(), key=lambda path: path.name):
-            statement = gate.read_text(encoding="utf-8")
-            problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
-            if problems:
-                question = statement.splitlines()[0].removeprefix("-- ")
-                found = "; ".join(problem for (problem,) in problems)
-                raise PipelineError(f"not published, gate {gate.name} asks: {question} It found: {found} ({release})")
+        run_gates(connection, release, variables)
     return sizes
+
+
+def run_gates(connection: duckdb.DuckDBPyConnection, release: Path, variables: dict[str, int]) -> None:
+    """Hold the tables to the gates of pipeline/sql/gates. Raises PipelineError on the first that finds something."""
+    for name, value in variables.items():
+        connection.execute(f"set variable {name} = {int(value)}")
+    for gate in sorted((SQL / "gates").iterdir(), key=lambda path: path.name):
+        statement = gate.read_text(encoding="utf-8")
+        problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
+        if problems:
+            question = statement.splitlines()[0].removeprefix("-- ")
+            found = "; ".join(problem or "a null" for (problem,) in problems)  # format() of a null is null
+            raise PipelineError(f"not published, gate {gate.name} asks: {question} It found: {found} ({release})")
 
 
 def define_macros(connection: duckdb.DuckDBPyConnection, names: list[str], popularity_weight: float) -> None:
@@ -119,18 +148,21 @@ def sql(name: str) -> str:
 
 
 def _load(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path]) -> dict[str, int]:
-    """Copy a Parquet table into the database, in the order of its first and its rank column."""
+    """Copy a Parquet table into the database, in the order of its first column, neighbours by movie_id and rank."""
     if not files:
         raise PipelineError(f"not published: table {table} has no Parquet files")
     paths = [str(path) for path in files]
-    order = {"neighbours": "movie_id, rank", "popularity": "genre, rank"}.get(table, schemas.names(table)[0])
+    order = {"neighbours": "movie_id, rank"}.get(table, schemas.names(table)[0])
     try:
         described = connection.execute("describe from read_parquet(?)", [paths]).fetchall()
         found = [row[:2] for row in described]
         if found != schemas.duckdb_schema(table):
             wanted = schemas.duckdb_schema(table)
             raise PipelineError(f"not published: table {table} has columns {found}, not {wanted}")
-        connection.execute(f"create table {table} as from read_parquet(?) order by {order}", [paths])
+        # Spark writes its files in order: sorting a hundred million rows again would be most of the work.
+        connection.execute(f"create table {table} as from read_parquet(?)", [paths])
+        if not _in_order(connection, table, order):
+            connection.execute(f"create or replace table {table} as from read_parquet(?) order by {order}", [paths])
     except duckdb.Error as error:
         raise PipelineError(f"not published: table {table} cannot be read ({str(error).splitlines()[0]})") from error
     rows = connection.execute(f"select count(*) from {table}").fetchall()[0][0]
@@ -138,6 +170,13 @@ def _load(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path]) 
     if rows != promised:
         raise PipelineError(f"not published: table {table} has {rows} rows, its Parquet files promise {promised}")
     return {"rows": rows, "bytes": sum(path.stat().st_size for path in files), "files": len(files)}
+
+
+def _in_order(connection: duckdb.DuckDBPyConnection, table: str, order: str) -> bool:
+    """Return whether the table's rows lie in this order. One pass; lag() without an order sees rows as they lie."""
+    row = f"row({order})"
+    falls = f"select 1 from (select {row} < lag({row}) over () as falls from {table}) where falls limit 1"
+    return not connection.execute(falls).fetchall()
 
 
 def _write_empty(connection: duckdb.DuckDBPyConnection, release: Path, table: str) -> None:

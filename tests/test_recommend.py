@@ -1,5 +1,8 @@
 """The SQL that recommends and searches, on a release small enough to work out by hand (tests/conftest.py)."""
 
+import itertools
+import threading
+
 import pytest
 
 from pipeline import release, serving
@@ -64,6 +67,35 @@ def test_shares_sum_to_one_and_no_favourite_comes_back(recommender):
 
 def test_repeated_and_unknown_favourites_change_nothing(recommender):
     assert recommender.recommend([1, 3, 1, 999]) == recommender.recommend([3, 1])
+
+
+def test_the_quick_way_the_macro_and_parquet_alone_agree(recommender, warehouse):
+    folder = release.release_dir(warehouse)
+    parquet = Recommender(folder, serving.over_parquet(folder, popularity_weight=0.0))
+    quick = 0
+    for n, k in itertools.product((0, 1, 2, 3), (1, 2, 3, 10)):
+        for favourites in itertools.combinations([1, 3, 5, 9, 99], n):
+            rows = recommender.recommend(list(favourites), k)
+            _, answer = recommender.query(f"from recommend({list(favourites)}::int[], k := {k})")
+            assert [(*row[:6], [b._asdict() for b in row.because], row.source) for row in rows] == answer
+            assert parquet.recommend(list(favourites), k) == rows
+            quick += bool(recommender._by_lists(list(favourites), k))
+    assert 20 < quick < 80  # of 104: both ways were taken
+    parquet.close()
+
+
+def test_threads_share_a_recommender(recommender):
+    expected, answers = recommender.recommend([1, 3], k=3), []
+
+    def ask():
+        answers.extend(recommender.recommend([1, 3], k=3) for _ in range(20))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [expected] * 160
 
 
 def test_similar_is_the_stored_list(recommender):

@@ -48,6 +48,12 @@ def test_publish_makes_every_table_of_the_contract(tmp_path):
         ({"neighbours": [(1, 2, 2, 0.5), (1, 3, 1, 0.4)]}, "neighbour_ranks"),
         ({"neighbours": [(1, 3, 1, 0.5), (1, 2, 2, 0.5)]}, "neighbour_ranks"),
         ({"neighbours": [(1, m, r, 1.0 / r) for r, m in enumerate([2, 3, 4, 5, 6], 1)]}, "neighbour_ranks"),
+        ({"neighbours": [(1, 2, 1, 0.5), (1, 3, 1, 0.4)]}, "neighbour_ranks"),
+        ({"neighbours": [(1, 2, 2, 0.5)]}, "neighbour_ranks"),
+        ({"neighbours": [(1, 2, 1, 0.5), (3, 2, 2, 0.5)]}, "neighbour_ranks"),
+        ({"neighbours": [(1, 2, 1, None), (1, 3, 2, 0.5)]}, "neighbour_ranks"),
+        ({"neighbours": [(1, 2, None, 0.5)]}, "neighbour_ranks"),
+        ({"neighbours": [(1, 2, 1, None)]}, "similarities"),
         ({"neighbours": [(1, 1, 1, 0.5)]}, "neighbour_ids"),
         ({"neighbours": [(1, 2, 1, 0.5), (1, 2, 2, 0.5)]}, "neighbour_ids"),
         ({"neighbours": [(1, 77, 1, 0.5)]}, "neighbour_ids"),
@@ -67,6 +73,22 @@ def test_a_gate_keeps_a_wrong_release_from_going_live(tmp_path, tables, gate):
     assert "\n" not in str(error.value)
     assert release.release_dir(tmp_path) == live
     assert release.published_ids(tmp_path) == [live.name]
+
+
+def test_rows_are_stored_in_order_however_they_come(tmp_path):
+    folder = publish(tmp_path, neighbours=NEIGHBOURS[::-1], movies=[*MOVIES[5:], *MOVIES[:5]])
+    connection = serving.connect(folder)
+    assert connection.execute("from neighbours order by rowid").fetchall() == NEIGHBOURS
+    assert connection.execute("select movie_id from movies order by rowid").fetchall() == [(m,) for m in range(1, 11)]
+    connection.close()
+
+
+def test_a_build_leaves_nothing_on_disk_but_the_release(tmp_path):
+    folder = publish(tmp_path)
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".") or path.suffix == ".wal"]
+    with pytest.raises(PipelineError, match="gate"):
+        publish(tmp_path, neighbours=[(1, 77, 1, 0.5)])
+    assert not list((tmp_path / "building").glob(".*"))
 
 
 def test_a_table_of_another_shape_does_not_go_live(tmp_path):

@@ -9,42 +9,34 @@
 create or replace macro recommend(favourites, k := 10) as table
 with
 chosen as (
+    select row_number() over (order by tier, score desc, movie_id) as rank, movie_id, tier, score, reasons
     from ranked([favourites], k := k)
 ),
 contribution as (
-    select neighbour_id as movie_id, movie_id as favourite_id, similarity::double as weight
-    from neighbours semi join chosen on chosen.movie_id = neighbours.neighbour_id and tier = 1
-    where neighbours.movie_id = any(favourites::int[])
-    union all
-    select popularity.movie_id, liked.movie_id, sum(score::double)
-    from (select movie_id, unnest(genres) as genre from movies where movie_id = any(favourites::int[])) as liked
-    join popularity using (genre)
-    semi join chosen on chosen.movie_id = popularity.movie_id and tier = 2
-    group by popularity.movie_id, liked.movie_id
+    select rank, favourite_id, sum(weight) as weight
+    from (select rank, unnest(reasons, recursive := true) from chosen)
+    where weight > 0
+    group by rank, favourite_id
 ),
 reason as (
     select
-        contribution.movie_id,
+        rank,
         list(
             {movie_id: favourite_id, title: title, share: weight / total} order by weight desc, favourite_id
         ) as because
-    from contribution
-    join (select movie_id, sum(weight) as total from contribution where weight > 0 group by movie_id) as positive
-        on positive.movie_id = contribution.movie_id
+    from (select *, sum(weight) over (partition by rank) as total from contribution)
     join movies on movies.movie_id = favourite_id
-    where weight > 0
-    group by contribution.movie_id
+    group by rank
 ),
 final as (
     select
-        row_number() over (order by tier, score desc, movie_id) as rank,
-        movie_id, title, year, genres, score,
+        rank, movie_id, title, year, genres, score,
         coalesce(because, []) as because,
         -- what no favourite brought came by the weight of popularity alone
         if(because is null, 'popularity', ['neighbours', 'genre popularity', 'popularity'][tier]) as source
     from chosen
     join movies using (movie_id)
-    left join reason using (movie_id)
+    left join reason using (rank)
     order by rank
 )
 from final;

@@ -1,13 +1,24 @@
 -- Does a list have holes or repeats in its ranks, more than k entries, or a rank that its similarity does not earn?
--- Variable: k int. One row per offending list: problem.
+-- Variable: k int. One row per entry that does not follow from the one before it in order of movie_id, rank: problem.
 with
-ordered as (
+-- Without an order, lag() sees the rows as they lie, which is the order they are stored in: no sort of all pairs.
+-- Rows that lie otherwise are found, too: whatever the order, every row must follow from another.
+followed as (
     select
-        movie_id, neighbour_id, rank,
-        row_number() over (partition by movie_id order by similarity desc, neighbour_id) as earned
+        *,
+        lag(movie_id) over () as last_movie_id, lag(rank) over () as last_rank,
+        lag(similarity) over () as last_similarity, lag(neighbour_id) over () as last_neighbour_id
     from neighbours
 )
-select format('list of movie {}: {} entries, ranks {} to {}', movie_id, count(*), min(rank), max(rank)) as problem
-from ordered
-group by movie_id
-having count(*) > getvariable('k') or bool_or(rank is distinct from earned);
+select format('list of movie {}: rank {} of movie {} does not follow', movie_id, rank, neighbour_id) as problem
+from followed
+where not coalesce(
+    rank <= getvariable('k')
+    and if(
+        movie_id = last_movie_id,
+        rank = last_rank + 1
+        and (last_similarity > similarity or (last_similarity = similarity and last_neighbour_id < neighbour_id)),
+        rank = 1 and (last_movie_id is null or last_movie_id < movie_id)
+    ),
+    false
+);
