@@ -62,7 +62,8 @@ class Run:
         with _progress(name, self.spark, self.console):
             yield stage
         seconds = time.monotonic() - begin
-        self.build.record("timings", {name: round(seconds, 2)})
+        if self.build:
+            self.build.record("timings", {name: round(seconds, 2)})
         self.say(f"{name:<11} {stage.note:<72} {seconds:6.1f} s")
 
     def start_build(self, folder: str = "building") -> None:
@@ -142,10 +143,12 @@ def start(
     main: Callable[[Run], None],
     description: str,
     add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+    *,
+    warehouse: bool = True,
 ) -> None:
     """Run a job's main() and exit: 0 done, 1 a mistake that one line explains, 2 wrong options, 130 stopped.
 
-    add_options adds what only this job takes; main finds it in run.options.
+    add_options adds what only this job takes; main finds it in run.options. warehouse: whether it writes there.
     """
     parser = argparse.ArgumentParser(description=description)
     add_options(parser)
@@ -154,12 +157,13 @@ def start(
     console = open_console(terminal=os.environ.get("PIPELINE_TERMINAL") == "yes")
     try:
         config = configuration.load(options.conf, options.settings)
-        if "://" in config.warehouse.dir.removeprefix("file://"):
+        if warehouse and "://" in config.warehouse.dir.removeprefix("file://"):
             raise PipelineError(
                 f"{config.warehouse.dir}: the warehouse must be a folder that the driver and every executor mount; "
                 "give --set warehouse.dir=DIR"
             )
-        with release.writer_lock(Path(config.warehouse.dir.removeprefix("file://"))):
+        place = Path(config.warehouse.dir.removeprefix("file://"))
+        with release.writer_lock(place) if warehouse else contextlib.nullcontext():
             with _progress("start", None, console):
                 spark = session(Path(sys.argv[0]).stem)
             # In place of PySpark's own handler, which asks a JVM that Ctrl-C has reached as well to cancel its jobs.

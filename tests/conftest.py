@@ -55,7 +55,7 @@ def submit(
         environment.pop(inherited, None)
     # Half of the time of a job as short as these goes into Java's optimising compiler.
     quick = ["--conf", "spark.driver.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
-    is_job = any(str(argument).startswith("jobs/") for argument in arguments)
+    is_job = any(str(argument).startswith(("jobs/", "benchmarks/")) for argument in arguments)
     command = [str(ROOT / "spark-submit.sh"), *(quick if is_job else []), *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
 
