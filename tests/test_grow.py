@@ -38,11 +38,11 @@ def test_counts_are_as_asked_and_every_rating_is_sound(small):
                bool_and(movie_id between 1 and 300),
                bool_and(rating * 2 = round(rating * 2) and rating between 0.5 and 5),
                bool_and(rated_at between '1995-01-01' and '2020-01-01')
-        from {ratings}""").fetchone()
+        from {ratings}""").fetchall()[0]
     assert counts == (30000, 30000, 1200, True, True, True)
-    assert duckdb.sql(f"select min(n) from (select count(*) n from {ratings} group by user_id)").fetchone() == (20,)
+    assert duckdb.sql(f"select min(n) from (select count(*) n from {ratings} group by user_id)").fetchall() == [(20,)]
     movies = f"'{small[0]}/movies/*.parquet'"
-    assert duckdb.sql(f"select count(*), count(distinct movie_id) from {movies}").fetchone() == (300, 300)
+    assert duckdb.sql(f"select count(*), count(distinct movie_id) from {movies}").fetchall() == [(300, 300)]
 
 
 def test_the_same_rows_on_one_core_and_other_ones_with_another_seed(small, tmp_path):
