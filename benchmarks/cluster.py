@@ -1,9 +1,13 @@
-"""A Spark standalone cluster of separate processes on loopback, and one of the project's jobs run on it.
+"""A Spark standalone cluster of separate processes on loopback: what a second executor brings, or any job run on it.
 
-    .venv/bin/python benchmarks/cluster.py [--workers 2] [--cores 1] [--memory 1g] [JOB [OPTIONS]]
+    .venv/bin/python benchmarks/cluster.py [--rounds 3] [--memory 1g] [--set data.dir=DIR ...]
+    .venv/bin/python benchmarks/cluster.py [--workers 2] [--cores 1] [--memory 1g] [SPARK OPTIONS] JOB [OPTIONS]
 
-starts a master and the workers, runs `./spark-submit.sh --master spark://... JOB OPTIONS` (the main job by default),
-passes its exit code on, and stops what it started.
+Without a job: trains once on this machine, builds the lists from the same factors on one and on two workers of one core
+each, in turns, checks that they are the same, prints how long the neighbour stage took and writes results/cluster.md.
+
+With a job: starts a master and the workers, runs `./spark-submit.sh --master spark://...` with these words, passes its
+exit code on, and stops what it started.
 """
 
 import argparse
@@ -11,17 +15,26 @@ import contextlib
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from operator import truediv
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
+
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.tables import machine, table, write  # noqa: E402
+from pipeline import release  # noqa: E402
+
 START_SECONDS = 90  # in which a master must listen and its workers must register
-LOOPBACK = {"SPARK_LOCAL_IP": "127.0.0.1"}  # where master, workers, executors and driver listen
+LOOPBACK = {"SPARK_LOCAL_IP": "127.0.0.1"}  # where every server of master, workers, executors and driver listens
 
 
 class Cluster(NamedTuple):
@@ -80,7 +93,9 @@ def _start(role: str, arguments: list[str], log: Path) -> subprocess.Popen:
     script = 'ROOT=$0; . "$0/setup.sh"; PYTHON=$1; setup_java; shift; exec "$(dirname "$PYTHON")/spark-class" "$@"'
     # The processes log where this script looks for their address, and not where a job that started it logs.
     environment = {key: value for key, value in os.environ.items() if key != "LOG4J_CONFIGURATION_FILE"}
-    environment |= {**LOOPBACK, "PYSPARK_PYTHON": sys.executable}  # by it spark-class finds Spark
+    # The master's REST server, on a fixed port, would take jobs from anybody.
+    environment |= {**LOOPBACK, "SPARK_DAEMON_MEMORY": "256m", "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false"}
+    environment["PYSPARK_PYTHON"] = sys.executable  # by it spark-class finds Spark
     with log.open("wb") as file:
         return subprocess.Popen(
             ["bash", "-c", script, str(ROOT), sys.executable, f"org.apache.spark.deploy.{role}", *arguments],
@@ -104,16 +119,63 @@ def _wait_for(process: subprocess.Popen, log: Path, pattern: str) -> str:
     raise RuntimeError(f"{log.name}: ended, or not up after {START_SECONDS} s: {end}")
 
 
+def measure(words: list[str], *, rounds: int, memory: str) -> None:
+    """Print and note how much faster two one-core executors are than one at the neighbour stage.
+
+    Raises subprocess.CalledProcessError when a job fails, RuntimeError when the lists are not the same.
+    """
+    with tempfile.TemporaryDirectory(prefix="cluster-") as name:
+        warehouse, executors = Path(name), (1, 2)
+        job_options = [*words, "--set", f"warehouse.dir={warehouse}"]
+        subprocess.run([ROOT / "spark-submit.sh", "jobs/train_als.py", *job_options], check=True)
+        seconds: dict[int, list[float]] = {workers: [] for workers in executors}
+        releases = []
+        for workers in executors * rounds:
+            with standalone_cluster(workers=workers, cores=1, memory=memory) as cluster:
+                job = cluster.submit("jobs/build_neighbours.py", *job_options)
+                if job.wait():
+                    raise subprocess.CalledProcessError(job.returncode, job.args)
+            releases.append(release.release_dir(warehouse))
+            seconds[workers].append(release.read_manifest(releases[-1])["timings"]["neighbours"])
+        lists = [f"from read_parquet('{folder}/neighbours/*.parquet')" for folder in releases[:2]]
+        if duckdb.sql(f"({lists[0]} except {lists[1]}) union all ({lists[1]} except {lists[0]})").fetchall():
+            raise RuntimeError("one executor and two made different lists of the same factors")
+        tables = release.read_manifest(releases[-1])["tables"]
+    rows = [
+        [f"{workers}", f"{statistics.median(times):.1f}", f"{statistics.median(map(truediv, seconds[1], times)):.2f}"]
+        for workers, times in seconds.items()
+    ]
+    write(
+        "cluster",
+        [
+            "# A second executor",
+            "",
+            f"Made by `.venv/bin/python benchmarks/cluster.py {' '.join(words)}` on {machine()}, which master, workers "
+            f"and driver share. {tables['movies']['rows']:,} movies, {tables['neighbours']['rows']:,} neighbours. "
+            f"{rounds} rounds in turns: medians.",
+            "",
+            *table(["one-core executors", "neighbour stage, s", "times as fast"], rows),
+        ],
+    )
+
+
 def main() -> int:
     """Run the command line and return the job's exit code."""
-    parser = argparse.ArgumentParser(description="Run a job on a standalone cluster of this machine's own.")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--cores", type=int, default=1, help="per worker")
+    parser = argparse.ArgumentParser(
+        description="Time the neighbour stage on one and on two executors, or run a job on a cluster on loopback.",
+        epilog="All other words are spark-submit.sh's: its options, a job and the job's options.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--workers", type=int, default=2, help="of a job's cluster")
+    parser.add_argument("--cores", type=int, default=1, help="per worker of a job's cluster")
     parser.add_argument("--memory", default="1g", help="per worker, in Spark's notation")
-    parser.add_argument("job", nargs=argparse.REMAINDER, help="job and its options; the main job by default")
-    options = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=3, help="of the measurement")
+    options, words = parser.parse_known_args()
+    if not any(word.endswith(".py") for word in words):
+        measure(words, rounds=options.rounds, memory=options.memory)
+        return 0
     with standalone_cluster(workers=options.workers, cores=options.cores, memory=options.memory) as cluster:
-        return cluster.submit(*(options.job or ["jobs/run_pipeline.py"])).wait()
+        return cluster.submit(*words).wait()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ writes results/lookup.md. A quick look that writes nothing: --sizes 2000x50 --re
 
 import argparse
 import multiprocessing
-import os
 import resource
 import sys
 import tempfile
@@ -28,6 +27,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.tables import machine, table, write  # noqa: E402
 from pipeline import schemas, serving  # noqa: E402
 from pipeline.recommend import Recommender  # noqa: E402
 
@@ -73,36 +73,29 @@ def main() -> None:
                 first = min(apart(first_request, Path(folder), source) for _ in range(3))
                 row = apart(ask, Path(folder), source, options.requests)
                 asked.append([f"{n_movies:,} x {k}", source, *row[:-2], f"{alone:.2f}", f"{first:.0f}", *row[-2:]])
-    memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
-    text = "\n".join(
-        [
-            "# Looking up",
-            "",
-            f"Made by `.venv/bin/python benchmarks/lookup.py` on {os.cpu_count()} cores, {memory} GiB. Ten movies for "
-            "5 favourites drawn from the whole catalogue; milliseconds, one thread and warm unless said otherwise; "
-            f"{options.requests:,} requests. Lists alone: their sum as a query of the same database. First: opening "
-            "and the first request in a new process, best of 3, imports apart; the system's page cache is warm. "
-            f"Clients: {CLIENTS} threads of one process.",
-            "",
-            *table(
-                ["catalogue", "from", "median", "p99", "macro, median", "lists alone, median", "median / lists alone",
-                 "numpy, median", "first", f"{CLIENTS} clients, requests/s", "errors"],
-                asked,
-            ),
-            "",
-            "Building `serving.duckdb`, gates included; the peak is that of the process.",
-            "",
-            *table(["catalogue", "seconds", "seconds in gates", "peak, MiB", "size, MiB"], built),
-        ]
-    )  # fmt: skip
-    print(text)
-    if not options.dry:
-        (ROOT / "benchmarks" / "results" / "lookup.md").write_text(text + "\n", encoding="utf-8")
-
-
-def table(heads: list[str], rows: list[list[str]]) -> list[str]:
-    """Return the lines of a Markdown table."""
-    return ["| " + " | ".join(line) + " |" for line in [heads, ["---:"] * len(heads), *rows]]
+    lines = [
+        "# Looking up",
+        "",
+        f"Made by `.venv/bin/python benchmarks/lookup.py` on {machine()}. Ten movies for 5 favourites drawn from the "
+        f"whole catalogue, {options.requests:,} requests; milliseconds, one thread and warm unless said otherwise. "
+        "Lists alone: their sum as a query of the same database. First: opening and the first request in a new "
+        "process, best of 3, imports apart; the system's page cache is warm. "
+        f"Clients: {CLIENTS} threads of one process.",
+        "",
+        *table(
+            ["catalogue", "from", "median", "p99", "macro, median", "lists alone, median", "median / lists alone",
+             "numpy, median", "first", f"{CLIENTS} clients, requests/s", "errors"],
+            asked,
+        ),
+        "",
+        "Building `serving.duckdb`, gates included; the peak is that of the process.",
+        "",
+        *table(["catalogue", "seconds", "seconds in gates", "peak, MiB", "size, MiB"], built),
+    ]  # fmt: skip
+    if options.dry:
+        print("\n".join(lines))
+    else:
+        write("lookup", lines)
 
 
 def apart(action: Callable, *arguments):
@@ -210,12 +203,12 @@ def write_release(folder: Path, n_movies: int, k: int) -> None:
     ids = np.cumsum(rng.integers(1, 4, n_movies)).astype(np.int32)
     by_popularity = rng.permutation(ids)  # best-known first
     n_ratings = np.maximum(5, 3e5 * np.arange(1, n_movies + 1) ** -0.9).astype(np.int32)
-    write(folder, "movies", movies(rng, ids, n_ratings[np.argsort(by_popularity)]))
-    write(folder, "item_factors", item_factors(rng, ids))
-    write(folder, "popularity", popularity(by_popularity, n_ratings))
-    write(folder, "rejected", pa.table({name: [] for name in schemas.names("rejected")}))
+    write_table(folder, "movies", movies(rng, ids, n_ratings[np.argsort(by_popularity)]))
+    write_table(folder, "item_factors", item_factors(rng, ids))
+    write_table(folder, "popularity", popularity(by_popularity, n_ratings))
+    write_table(folder, "rejected", pa.table({name: [] for name in schemas.names("rejected")}))
     for part, begin in enumerate(range(0, n_movies, BLOCK)):
-        write(folder, "neighbours", neighbours(rng, ids[begin : begin + BLOCK], by_popularity, k), part)
+        write_table(folder, "neighbours", neighbours(rng, ids[begin : begin + BLOCK], by_popularity, k), part)
 
 
 def movies(rng: np.random.Generator, ids: np.ndarray, n_ratings: np.ndarray) -> pa.Table:
@@ -263,12 +256,12 @@ def neighbours(rng: np.random.Generator, ids: np.ndarray, by_popularity: np.ndar
     return pa.table(columns, schemas.names("neighbours"))
 
 
-def write(folder: Path, table: str, rows: pa.Table, part: int = 0) -> None:
+def write_table(folder: Path, name: str, rows: pa.Table, part: int = 0) -> None:
     """Write rows as a file of a table, in row groups as small as the pipeline's."""
-    schema = pa.schema([(column.name, ARROW[column.type]) for column in schemas.TABLES[table]])
-    (folder / table).mkdir(exist_ok=True)
-    path = folder / table / f"part-{part:05}.zstd.parquet"
-    pq.write_table(rows.cast(schema), path, row_group_size=ROWS.get(table, 8192), compression="zstd")
+    schema = pa.schema([(column.name, ARROW[column.type]) for column in schemas.TABLES[name]])
+    (folder / name).mkdir(exist_ok=True)
+    path = folder / name / f"part-{part:05}.zstd.parquet"
+    pq.write_table(rows.cast(schema), path, row_group_size=ROWS.get(name, 8192), compression="zstd")
 
 
 if __name__ == "__main__":

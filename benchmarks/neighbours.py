@@ -9,8 +9,8 @@ median of the rounds' ratios. Prints a table and writes results/neighbours.md.
 """
 
 import argparse
-import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +21,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.tables import machine, table, write
 from pipeline import config
 from pipeline.arrays import as_lists
 from pipeline.job import ROW_GROUP_BYTES, session
@@ -29,7 +32,6 @@ from pipeline.schemas import VECTORS
 
 NUMPY_QUERIES = 4096  # of all; in proportion
 JOIN_MOVIES = 1000  # queries and candidates of nearestByJoin; in proportion to the pairs
-RESULTS = Path(os.environ.get("PIPELINE_ROOT", Path(__file__).parent.parent)) / "benchmarks" / "results"
 HEADS = ["movies", "neighbour stage, s", "faiss alone, s", "stage / faiss", "numpy / stage", "nearestByJoin / stage",
          "ns per pair", "peak of a worker, MiB"]  # fmt: skip
 
@@ -46,20 +48,19 @@ def main() -> None:
     cores = spark.sparkContext.defaultParallelism
     stage(spark, vectors(2000, options.rank), options.k, cores)  # warms the session and its workers
     rows = [measured(spark, n, options.rank, options.k, cores, options.rounds) for n in options.movies]
-    memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
-    lines = [
-        "# The neighbour stage",
-        "",
-        f"Made by `./spark-submit.sh benchmarks/neighbours.py` on {cores} cores, {memory} GiB. Rank {options.rank}, "
-        f"K = {options.k}; random vectors. Peers in the same run on the same vectors and cores; numpy on "
-        f"{NUMPY_QUERIES:,} queries and nearestByJoin on {JOIN_MOVIES:,} x {JOIN_MOVIES:,}, in proportion. "
-        f"{options.rounds} rounds in turns: medians, of the ratio to faiss also the least and the largest.",
-        "",
-        *("| " + " | ".join(line) + " |" for line in [HEADS, ["---:"] * len(HEADS), *rows]),
-    ]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "neighbours.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    write(
+        "neighbours",
+        [
+            "# The neighbour stage",
+            "",
+            f"Made by `./spark-submit.sh benchmarks/neighbours.py` on {machine(cores)}. Rank {options.rank}, "
+            f"K = {options.k}; random vectors. Peers in the same run on the same vectors and cores; numpy on "
+            f"{NUMPY_QUERIES:,} queries and nearestByJoin on {JOIN_MOVIES:,} x {JOIN_MOVIES:,}, in proportion. "
+            f"{options.rounds} rounds in turns: medians, of the ratio to faiss also the least and the largest.",
+            "",
+            *table(HEADS, rows),
+        ],
+    )
     spark.stop()
 
 

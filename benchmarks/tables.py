@@ -1,0 +1,25 @@
+"""What every benchmark writes: a Markdown file in results/, with the command and the machine it was made by."""
+
+import os
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def machine(cores: int | None = None) -> str:
+    """Return the machine's cores, or those that were used, and its memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{cores or os.cpu_count()} cores, {round(memory / 2**30)} GiB"
+
+
+def table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    """Return the lines of a Markdown table of figures."""
+    return ["| " + " | ".join(line) + " |" for line in [heads, ["---:"] * len(heads), *rows]]
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Print the lines, and write them to results/<name>.md."""
+    text = "\n".join(lines)
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text + "\n", encoding="utf-8")
