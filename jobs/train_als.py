@@ -6,7 +6,7 @@ from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline import ingest, reader
+from pipeline import ingest, reader, schemas
 from pipeline.config import PipelineError
 from pipeline.factors import item_factors_table, likes_table, train_als
 from pipeline.job import Run, start
@@ -33,19 +33,23 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         read_imdb = reader.read_imdb(spark, config.data.dir)
         checked_movies = ingest.checked_movies(read_movies).persist()
         known = checked_movies.where("reason is null")
-        stars = {"min_rating": config.data.min_rating, "max_rating": config.data.max_rating}
-        checked_ratings = ingest.checked_ratings(read_ratings, known, **stars).persist()
-        tally = ingest.require_sound(checked_ratings, config.data.max_rejected_share, config.data.dir)
+        bounds = {"min_rating": config.data.min_rating, "max_rating": config.data.max_rating}
+        checked_ratings = ingest.checked_ratings(read_ratings, known, **bounds).persist()
+        tally, stars = ingest.require_sound(checked_ratings, config.data.max_rejected_share, config.data.dir)
         ratings = ingest.accepted_ratings(checked_ratings)
         movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings), files=1)
         checked_tags = read_tags and ingest.checked_tags(read_tags, known).persist()
         words = ingest.words_table(movies, checked_tags, read_imdb).persist()  # every split of an evaluation asks again
         checked = [(checked_ratings, read_ratings), (checked_movies, read_movies)]
         checked += [(checked_tags, read_tags)] if read_tags else []
-        rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
+        # Most data sets are sound: a look is quicker than finding the lines of what is not there.
+        unsound = [pair for pair in checked if not pair[0].where("reason is not null").isEmpty()]
+        rejected = (
+            ingest.rejected_table(*unsound) if unsound else spark.createDataFrame([], schemas.spark_schema("rejected"))
+        )
+        rejected = run.save("rejected", rejected, files=1)
         run.record_inputs([read_ratings, read_movies, read_links, read_tags, read_imdb], tally)
-        lowest, highest = ratings.agg(F.min("rating"), F.max("rating")).head()
-        if lowest == highest:
+        if stars[0] == stars[1]:
             ratings = ingest.interactions_as_likes(ratings, like_rating(config))
         stage.note = f"{tally['accepted']:,} ratings of {movies.count():,} movies, {rejected.count():,} rows rejected"
     return ratings, movies, words
@@ -76,7 +80,8 @@ def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
         item_factors = run.save("item_factors", item_factors_table(model), files=run.cores)
         run.save("popularity", popular(config, ratings, movies), files=1)
         kind = "implicit" if config.als.implicitPrefs else "explicit"
-        stage.note = f"{kind} ALS of rank {model.rank}, {item_factors.count():,} movies"
+        solver = "" if config.als.solver == "spark" else ", by conjugate gradients"
+        stage.note = f"{kind} ALS of rank {model.rank}{solver}, {item_factors.count():,} movies"
     return item_factors
 
 
@@ -87,6 +92,11 @@ def fit(config: SimpleNamespace, ratings: DataFrame, cores: int) -> ALSModel:
         training = ratings.select("user_id", "movie_id", "rating")
     if training.isEmpty():
         raise PipelineError("no rating counts as a like: lower it with --set likes.min_rating=STARS")
+    if config.als.solver != "spark" and (config.als.nonnegative or not config.als.implicitPrefs):
+        raise PipelineError(
+            f"als.solver={config.als.solver} trains on likes, without a bound: als.implicitPrefs=true and "
+            "als.nonnegative=false; or give --set als.solver=spark"
+        )
     return train_als(training, blocks=cores, **vars(config.als))
 
 

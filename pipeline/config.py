@@ -19,6 +19,7 @@ ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
 PATHS = ("data.dir", "warehouse.dir", "evaluation.test")
 CHOICES = {
     "likes.weight": ("constant", "graded"),
+    "als.solver": ("spark", "conjugate_gradient"),
     "neighbours.similarity": ("spectral", "whitened", "cosine"),
     "evaluation.protocol": ("all", "strangers", "histories"),
 }

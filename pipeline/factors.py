@@ -4,6 +4,8 @@ from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipeline.conjugate_gradient import train_conjugate_gradient
+
 
 def likes_table(ratings: DataFrame, *, min_rating: float, weight: str, neutral_rating: float) -> DataFrame:
     """Return the ratings that speak for a movie: user_id, movie_id, weight float > 0.
@@ -18,12 +20,17 @@ def likes_table(ratings: DataFrame, *, min_rating: float, weight: str, neutral_r
     return ratings.select("user_id", "movie_id", value.cast("float").alias("weight")).where("weight > 0")
 
 
-def train_als(training: DataFrame, *, blocks: int, **params) -> ALSModel:
-    """Fit pyspark.ml ALS on (user_id, movie_id, third column) and return its model.
+def train_als(training: DataFrame, *, solver: str, blocks: int, **params) -> ALSModel:
+    """Fit ALS on (user_id, movie_id, third column) and return pyspark.ml's model.
 
-    params are ALS's own parameters, as under als: in the configuration; numUserBlocks and numItemBlocks of
-    None become blocks. The input is sorted first: ALS adds up in the order it is given.
+    solver: 'spark' for pyspark.ml's own ALS, 'conjugate_gradient' for train_conjugate_gradient, implicit only. params
+    are ALS's own parameters, as under als: in the configuration; numUserBlocks and numItemBlocks of None become
+    blocks. The input is sorted first: ALS adds up in the order it is given.
     """
+    if solver == "conjugate_gradient":
+        names = ("rank", "maxIter", "regParam", "alpha", "seed", "blockSize", "coldStartStrategy")
+        blocks = max(params["numUserBlocks"] or blocks, params["numItemBlocks"] or blocks)
+        return train_conjugate_gradient(training, blocks=blocks, **{name: params[name] for name in names})
     user, item, value = training.columns
     sizes = {name: params[name] or blocks for name in ("numUserBlocks", "numItemBlocks")}
     als = ALS(userCol=user, itemCol=item, ratingCol=value, **{**params, **sizes})

@@ -83,12 +83,17 @@ def checked_ratings(ratings: Rows, known: DataFrame, *, min_rating: float, max_r
     return sound.select(columns).unionByName(parsed.where("reason is not null").select(columns))
 
 
-def require_sound(checked: DataFrame, max_rejected_share: float, folder: str) -> dict[str, int]:
-    """Return the number of ratings 'accepted' and of those refused by reason; one pass over checked_ratings.
+def require_sound(
+    checked: DataFrame, max_rejected_share: float, folder: str
+) -> tuple[dict[str, int], tuple[float, float]]:
+    """Return the number of ratings 'accepted' and of those refused by reason, and the fewest and the most stars among
+    the accepted; one pass over checked_ratings.
 
     Raises PipelineError when none is accepted, or when more than the given share was refused.
     """
-    counts = {row.reason: row.n_rows for row in checked.groupBy("reason").agg(F.count("*").alias("n_rows")).collect()}
+    figures = [F.count("*").alias("n_rows"), F.min("rating").alias("lowest"), F.max("rating").alias("highest")]
+    rows = {row.reason: row for row in checked.groupBy("reason").agg(*figures).collect()}
+    counts = {reason: row.n_rows for reason, row in rows.items()}
     accepted = counts.pop(None, 0)
     refused = sum(counts.values())
     worst = "; ".join(f"{n:,} x {reason}" for reason, n in sorted(counts.items(), key=lambda item: -item[1])[:3])
@@ -100,7 +105,7 @@ def require_sound(checked: DataFrame, max_rejected_share: float, folder: str) ->
         )
     if not accepted:
         raise PipelineError(f"{folder}: there is no rating below the header; give --set data.dir=DIR")
-    return {"accepted": accepted, **counts}
+    return {"accepted": accepted, **counts}, (rows[None].lowest, rows[None].highest)
 
 
 def accepted_ratings(checked: DataFrame) -> DataFrame:

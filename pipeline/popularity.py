@@ -21,5 +21,6 @@ def popularity_table(
     genre = F.explode(F.concat(F.array(F.lit("*")), "genres"))
     ranked = scored.select(genre.alias("genre"), "movie_id", F.col("score").cast("float").alias("score"))
     by_score = Window.partitionBy("genre").orderBy(F.desc("score"), "movie_id")
-    ranked = ranked.withColumn("rank", F.row_number().over(by_score).cast("smallint"))
-    return ranked.where(F.col("rank") <= titles_per_genre).select(schemas.names("popularity"))
+    best = ranked.withColumn("rank", F.row_number().over(by_score)).where(F.col("rank") <= titles_per_genre)
+    # Not before: a catalogue has more titles than a smallint can count.
+    return best.withColumn("rank", F.col("rank").cast("smallint")).select(schemas.names("popularity"))

@@ -4,6 +4,7 @@ their place in the file."""
 import re
 from typing import NamedTuple
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -163,13 +164,19 @@ def _read_table(spark: SparkSession, folder: str, table: str, columns: list[str]
 
 def _first_line(spark: SparkSession, path: str) -> str | None:
     """Return the file's first line, '' when it is empty, None when there is no such file."""
-    try:
-        first = spark.read.text(path).head()
-    except AnalysisException as error:
-        if "PATH_NOT_FOUND" in str(error):
-            return None
-        raise
+    if not _exists(spark, path):
+        return None
+    first = spark.read.text(path).head()
     return first.value if first else ""
+
+
+def _exists(spark: SparkSession, path: str) -> bool:
+    """Ask the file system: Spark's reader takes its time over each of the names that a table may have."""
+    try:
+        file = spark._jvm.org.apache.hadoop.fs.Path(path)
+        return bool(file.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(file))
+    except Py4JJavaError as error:
+        raise PipelineError(f"{path}: the file system does not answer ({error.java_exception.getMessage()})") from error
 
 
 def _read_text(spark: SparkSession, path: str, layout: Layout, table: str, columns: list[str], first: str) -> Rows:
@@ -207,11 +214,11 @@ def _lines(spark: SparkSession, path: str) -> tuple[DataFrame, DataFrame]:
 
 
 def _read_parquet(spark: SparkSession, path: str, table: str, columns: list[str]) -> Rows | None:
+    if not _exists(spark, path):
+        return None
     try:
         read = spark.read.parquet(path)
     except AnalysisException as error:
-        if "PATH_NOT_FOUND" in str(error):
-            return None
         raise PipelineError(f"{path}: this is not a Parquet table that Spark can read") from error
     fields = {_snake_case(name): name for name in read.columns}
     _require(list(fields), table, path)

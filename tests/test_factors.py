@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pyspark.ml.recommendation import ALSModel
 
 from pipeline.arrays import unit_rows
 from pipeline.factors import item_factors_table, likes_table, train_als
@@ -55,14 +56,59 @@ def test_factors_of_zeros_or_nan_are_named():
             whitening_matrix(gram, 1.0)
 
 
-def test_training_twice_gives_the_same_factors(spark):
+PARAMS = {"rank": 3, "maxIter": 3, "regParam": 0.1, "alpha": 10.0, "seed": 1, "implicitPrefs": True}
+PARAMS |= {"numUserBlocks": None, "numItemBlocks": None, "blockSize": 64, "coldStartStrategy": "nan"}
+
+
+@pytest.fixture(scope="module")
+def likes(spark):
+    """Likes of about 30 users and movies, of different weight."""
     rng = np.random.default_rng(2)
-    rows = [(int(u), int(m), 1.0) for u, m in {tuple(pair) for pair in rng.integers(0, 30, (300, 2)).tolist()}]
-    likes = spark.createDataFrame(rows, "user_id int, movie_id int, weight float")
-    params = {"rank": 4, "maxIter": 3, "seed": 1, "implicitPrefs": True, "numUserBlocks": None, "numItemBlocks": None}
+    pairs = sorted({tuple(pair) for pair in rng.integers(0, 30, (300, 2)).tolist()})
+    rows = [(user, 1000 * movie, float(1 + (user + movie) % 3)) for user, movie in pairs]
+    return spark.createDataFrame(rows, "user_id int, movie_id int, weight float").persist()
+
+
+@pytest.mark.parametrize("solver", ["spark", "conjugate_gradient"])
+def test_training_twice_gives_the_same_factors(likes, solver):
     first, second = (
-        item_factors_table(train_als(likes.repartition(partitions), blocks=2, **params)).orderBy("movie_id").collect()
+        item_factors_table(train_als(likes.repartition(partitions), solver=solver, blocks=2, **PARAMS))
+        .orderBy("movie_id")
+        .collect()
         for partitions in (1, 3)
     )
     assert first == second
-    assert len(first) == len({row[1] for row in rows})
+    assert [row.movie_id for row in first] == [
+        r.movie_id for r in likes.select("movie_id").distinct().orderBy("movie_id").collect()
+    ]
+
+
+def test_conjugate_gradients_solve_the_equations_of_implicit_als(likes, tmp_path):
+    # As many steps as factors: then nothing is left of the residual. The movies were solved last, from these users.
+    model = train_als(likes, solver="conjugate_gradient", blocks=2, **PARAMS)
+    model.write().save(str(tmp_path / "als"))
+    loaded = ALSModel.load(str(tmp_path / "als"))
+    users, movies = (
+        {r.id: np.array(r.features) for r in f.collect()} for f in (loaded.userFactors, loaded.itemFactors)
+    )
+    gram = sum(np.outer(x, x) for x in users.values()) + 0.1 * np.eye(3)
+    left, right = {m: gram.copy() for m in movies}, dict.fromkeys(movies, 0)
+    for row in likes.collect():
+        x = users[row.user_id]
+        left[row.movie_id] += 10 * row.weight * np.outer(x, x)
+        right[row.movie_id] = right[row.movie_id] + (1 + 10 * row.weight) * x
+    for movie, factors in movies.items():
+        np.testing.assert_allclose(factors, np.linalg.solve(left[movie], right[movie]), rtol=1e-3, atol=1e-4)
+    assert np.mean([users[row.user_id] @ movies[row.movie_id] for row in likes.collect()]) > 0.5
+
+
+def test_conjugate_gradients_come_to_what_spark_finds(likes):
+    # Without regularisation, which the two scale in different ways, both minimise the same sum.
+    params = PARAMS | {"rank": 1, "maxIter": 8, "regParam": 1e-4}
+    pairs = likes.select("user_id", "movie_id")
+    predicted = [
+        train_als(likes, solver=solver, blocks=2, **params).transform(pairs).orderBy("user_id", "movie_id").toPandas()
+        for solver in ("spark", "conjugate_gradient")
+    ]
+    one, other = (table["prediction"].to_numpy() for table in predicted)
+    np.testing.assert_allclose(one, other, atol=0.02)

@@ -21,3 +21,13 @@ def test_most_liked_first_per_genre_and_overall(spark):
         ("B", 2, 1, 0.2),
         ("B", 3, 2, 0.2),
     ]
+
+
+def test_a_genre_may_have_more_titles_than_a_rank_can_count(spark):
+    ids = spark.range(40_000).selectExpr("cast(id as int) as movie_id")
+    ratings = ids.selectExpr("1 as user_id", "movie_id", "cast(4 as float) as rating")
+    movies = ids.selectExpr("movie_id", "array('A') as genres", "1 as n_ratings")
+    table = popularity_table(ratings, movies, min_rating=4.0, titles_per_genre=3, min_support=1)
+    assert sorted((row.genre, row.rank, row.movie_id) for row in table.collect()) == [
+        (genre, rank, rank - 1) for genre in "*A" for rank in (1, 2, 3)
+    ]

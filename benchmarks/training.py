@@ -1,0 +1,114 @@
+"""How fast is training, by Spark ML and by conjugate gradients, beside implicit's solvers?
+
+    ./spark-submit.sh benchmarks/training.py DIR [--rank 64] [--iterations 10] [--rounds 3]
+
+DIR: a data set as benchmarks/grow.py writes it. Trains on its likes with the configured parameters: both values of
+als.solver from a persisted table of likes to factors, and implicit 0.7.3, Cholesky and conjugate gradients, from a
+sparse matrix in memory, with as many threads as Spark has cores. All take turns. Prints a table and writes
+results/training.md. Spark ML's rounds are the dear ones: --rounds 1 for large data.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from implicit.cpu.als import AlternatingLeastSquares
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.tables import machine, table, write
+from pipeline import config
+from pipeline.factors import item_factors_table, likes_table, train_als
+from pipeline.job import session
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Time training beside implicit.")
+    parser.add_argument("dir", metavar="DIR")
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as implicit asks for: its threads do not share a matrix
+    spark = session("training")
+    spark.sparkContext.setLogLevel("ERROR")
+    cores = spark.sparkContext.defaultParallelism
+    configured = config.load()
+    params = {**vars(configured.als), "rank": options.rank, "maxIter": options.iterations}
+    likes = likes_table(spark.read.parquet(f"{options.dir}/ratings"), **vars(configured.likes)).persist()
+    n_likes = likes.count()
+    matrix = as_matrix(likes, params["alpha"])
+    trainers = {
+        "Spark ML (als.solver: spark)": lambda: spark_seconds(likes, cores, {**params, "solver": "spark"}),
+        "als.solver: conjugate_gradient": lambda: spark_seconds(
+            likes, cores, {**params, "solver": "conjugate_gradient"}
+        ),
+        "implicit, Cholesky": lambda: implicit_seconds(matrix, cores, params, cg=False),
+        "implicit, conjugate gradients": lambda: implicit_seconds(matrix, cores, params, cg=True),
+    }
+    rounds = [{name: train() for name, train in trainers.items()} for _ in range(options.rounds)]
+    rows = []
+    for name in trainers:
+        seconds = [each[name] for each in rounds]
+        ratios = [
+            statistics.median(each[name] / each[peer] for each in rounds)
+            for peer in ("implicit, Cholesky", "implicit, conjugate gradients")
+        ]
+        per_like = statistics.median(seconds) / n_likes / options.iterations / 2 * 1e9
+        rows.append(
+            [name, f"{statistics.median(seconds):.1f}", f"{per_like:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
+        )
+    write(
+        "training",
+        [
+            "# Training",
+            "",
+            f"Made by `./spark-submit.sh benchmarks/training.py DIR` on {machine(cores)}: {n_likes:,} likes of "
+            f"{matrix.shape[0]:,} users and {matrix.shape[1]:,} movies, rank {options.rank}, {options.iterations} "
+            f"iterations. {options.rounds} rounds in turns: medians. ns: per like, iteration and side.",
+            "",
+            *table(["trainer", "s", "ns", "/ implicit, Cholesky", "/ implicit, conjugate gradients"], rows),
+        ],
+    )
+    spark.stop()
+
+
+def as_matrix(likes, alpha: float) -> sp.csr_matrix:
+    """Return users x movies with their confidences, float32."""
+    read = likes.toArrow()
+    users, movies = (np.unique(read.column(i).to_numpy(), return_inverse=True)[1] for i in (0, 1))
+    return sp.csr_matrix((1 + alpha * read.column(2).to_numpy().astype(np.float32), (users, movies)))
+
+
+def spark_seconds(likes, cores: int, params: dict) -> float:
+    """Return the seconds from likes to item factors."""
+    return timed(
+        lambda: item_factors_table(train_als(likes, blocks=cores, **params)).write.format("noop").mode("append").save()
+    )
+
+
+def implicit_seconds(matrix: sp.csr_matrix, cores: int, params: dict, *, cg: bool) -> float:
+    """Return the seconds that implicit takes for the same iterations."""
+    model = AlternatingLeastSquares(
+        params["rank"], regularization=params["regParam"], iterations=params["maxIter"], use_cg=cg, num_threads=cores,
+        random_state=params["seed"], dtype=np.float32,
+    )  # fmt: skip
+    return timed(lambda: model.fit(matrix, show_progress=False))
+
+
+def timed(action: Callable) -> float:
+    """Return the seconds that the action takes."""
+    begin = time.perf_counter()
+    action()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()
