@@ -4,6 +4,7 @@ The same model (Hu, Koren, Volinsky 2008), solved as by Takács, Pilászy, Tikk 
 for every user and movie, from where the last iteration left it. The kernel is implicit's; Spark hands out the blocks.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,16 +14,18 @@ import scipy.sparse as sp
 from implicit.cpu._als import least_squares_cg
 from pyspark import StorageLevel
 from pyspark.ml.recommendation import ALSModel
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.arrays import as_lists
 
 STEPS = 3  # of conjugate gradients per iteration
-LIKES_PER_BLOCK = 4_000_000  # likes that one task holds, 8 bytes each: every block is sent the factors of a whole side
+LIKES_PER_BLOCK = 8_000_000  # likes that one task holds, 8 bytes each: every block is sent the factors of a whole side
+LIKES_PER_CHUNK = 1_000_000
 START = 0.01  # size of a movie's first factors
 USERS, MOVIES = 0, 1  # the two sides
 
+CHUNKS = "side int, block int, own binary, others binary, confidences binary"
 # A row per block of a side, all arrays as binary. Its ids int32, rising, and of their likes: where each id's begin,
 # int32; the place of the other end among all factors of its side, int32 (before that is known: its id); float32.
 LIKES = "block int, ids binary, begins binary, others binary, confidences binary"
@@ -45,25 +48,35 @@ def train_conjugate_gradient(
     """Fit implicit ALS on (user_id, movie_id, weight) and return it as pyspark.ml's model.
 
     The parameters are Spark's but for regParam, which is the same for everybody here: Spark multiplies it by the number
-    of likes of the user or movie. Users and movies are cut into as many blocks each, or more where there are many
+    of likes of the user or movie. Users and movies are cut into as many blocks each, or a multiple where there are many
     likes; the factors depend on that number in their last digits, as Spark's do.
 
     A task holds LIKES_PER_BLOCK likes of some users or movies, or all of one that has more, and all factors of the
     other side, up to three times: 12 * rank bytes per user or movie. The driver holds none of it.
     """
     sides = training.columns[:2]
-    n_blocks = max(blocks, -(-training.count() // LIKES_PER_BLOCK))
-    packed = [_packed(training, own, other, alpha, n_blocks).persist() for own, other in (sides, sides[::-1])]
-    factors = _kept(_first_factors(packed, n_blocks, rank, seed))
-    likes = [_beside(packed[side], factors, side, n_blocks, _placed(side), LIKES).persist() for side in (USERS, MOVIES)]
+    labels = _labels(training.sparkSession, blocks * -(-training.count() // (blocks * LIKES_PER_BLOCK)))
+    chunks = _chunks(training, alpha, labels).persist()
+    packed = [_packed(chunks, side, labels).persist() for side in (USERS, MOVIES)]
+    factors = _kept(_first_factors(packed, labels, rank, seed))
+    placed = [_beside(packed[side], factors, side, labels, _placed(side), LIKES) for side in (USERS, MOVIES)]
+    # Spread out by block, or Spark would do it again in every iteration, and put small blocks into one task.
+    likes = [of_side.repartition(len(labels), "block").persist() for of_side in placed]
     for _ in range(maxIter):
         for side in (USERS, MOVIES):
             solve = _solved(side, rank, regParam)
-            factors = _kept(_beside(likes[side], factors, side, n_blocks, solve, FACTORS))
-    for frame in (*packed, *likes):
+            factors = _kept(_beside(likes[side], factors, side, labels, solve, FACTORS))
+    for frame in (chunks, *packed, *likes):
         frame.unpersist()
     users, movies = (_unpacked(factors, side, rank) for side in (USERS, MOVIES))
     return _as_model(sides, rank, users, movies, blockSize=blockSize, coldStartStrategy=coldStartStrategy)
+
+
+def _labels(spark: SparkSession, n_blocks: int) -> list[int]:
+    """Return names of blocks by which Spark's hash partitioning sends each to a partition of its own."""
+    tried = spark.range(64 * n_blocks).select(F.col("id").cast("int").alias("label"))
+    first = tried.groupBy(F.pmod(F.hash("label"), F.lit(n_blocks)).alias("place")).agg(F.min("label").alias("label"))
+    return sorted(row.label for row in first.collect())
 
 
 def _kept(factors: DataFrame) -> DataFrame:
@@ -72,25 +85,54 @@ def _kept(factors: DataFrame) -> DataFrame:
     return factors.localCheckpoint(storageLevel=StorageLevel.MEMORY_AND_DISK_2)
 
 
-def _packed(likes: DataFrame, own: str, other: str, alpha: float, n_blocks: int) -> DataFrame:
-    """Return the LIKES of the side own; others holds ids."""
+def _chunks(training: DataFrame, alpha: float, labels: list[int]) -> DataFrame:
+    """Return the likes in few rows: for either side and each of its blocks the ids of both ends, int32, and the
+    confidences, float32, of some likes, as binary."""
 
-    def pack(likes: pa.Table) -> pa.Table:
-        likes = likes.sort_by([(own, "ascending"), (other, "ascending")])
-        ids, begins = np.unique(likes.column(own).to_numpy(), return_index=True)
-        begins = np.append(begins, len(likes))
-        confidences = 1 + alpha * likes.column("weight").to_numpy()
-        return _row(
-            LIKES, likes.column("block")[0].as_py(), ids.astype(np.int32), begins.astype(np.int32),
-            likes.column(other).to_numpy().astype(np.int32), confidences.astype(np.float32),
-        )  # fmt: skip
+    def cut(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        held, n_held = [], 0
+        for batch in itertools.chain(batches, [None]):
+            if batch is not None:
+                held, n_held = [*held, batch], n_held + batch.num_rows
+            if n_held and (batch is None or n_held >= LIKES_PER_CHUNK):
+                ends_and_weights = pa.Table.from_batches(held).columns
+                likes = [column.to_numpy() for column in ends_and_weights]
+                likes[2] = (1 + alpha * likes[2]).astype(np.float32)
+                for side, own in enumerate(likes[:2]):
+                    # Fibonacci hashing: neighbouring ids go to different blocks.
+                    block = (own.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)) % len(labels)
+                    order = np.argsort(block, kind="stable")
+                    cuts = np.searchsorted(block[order], np.arange(len(labels) + 1))
+                    for label, (begin, end) in zip(labels, itertools.pairwise(cuts.tolist()), strict=True):
+                        rows = order[begin:end]
+                        chunk = [likes[of][rows] for of in (side, 1 - side, 2)]
+                        yield from _row(CHUNKS, side, label, *chunk).to_batches()
+                held, n_held = [], 0
 
-    block = F.pmod(F.xxhash64(own), F.lit(n_blocks)).cast("int").alias("block")
-    blocks = likes.select(own, other, F.col(likes.columns[2]).alias("weight"), block).groupBy("block")
-    return blocks.applyInArrow(pack, LIKES).repartition(n_blocks, "block")
+    kinds = ("int", "int", "float")
+    columns = [F.col(name).cast(kind).alias(name) for name, kind in zip(training.columns, kinds, strict=True)]
+    return training.select(*columns).mapInArrow(cut, CHUNKS)
 
 
-def _first_factors(packed: list[DataFrame], n_blocks: int, rank: int, seed: int) -> DataFrame:
+def _packed(chunks: DataFrame, side: int, labels: list[int]) -> DataFrame:
+    """Return the LIKES of a side; others holds ids."""
+
+    def pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        if held := [batch for batch in batches if batch.num_rows]:
+            chunks = pa.Table.from_batches(held)
+            own, others = (_joined(chunks, name, np.int32) for name in ("own", "others"))
+            order = np.argsort(own.astype(np.int64) * 2**32 + others)  # one key: several times as quick as two
+            ids, begins = np.unique(own[order], return_index=True)
+            begins = np.append(begins, len(own)).astype(np.int32)
+            confidences = _joined(chunks, "confidences", np.float32)[order]
+            block = chunks.column("block")[0].as_py()
+            yield from _row(LIKES, block, ids, begins, others[order], confidences).to_batches()
+
+    blocks = chunks.where(F.col("side") == side).repartition(len(labels), "block").mapInArrow(pack, LIKES)
+    return blocks.repartition(len(labels), "block")
+
+
+def _first_factors(packed: list[DataFrame], labels: list[int], rank: int, seed: int) -> DataFrame:
     """Return the FACTORS to begin with: the users' 0, the movies' random; every block of both sides has a row."""
 
     def of(side: int) -> Callable[[pa.Table], pa.Table]:
@@ -103,19 +145,19 @@ def _first_factors(packed: list[DataFrame], n_blocks: int, rank: int, seed: int)
 
         return first
 
-    every = packed[0].sparkSession.range(n_blocks).select(F.col("id").cast("int").alias("block"))
+    every = packed[0].sparkSession.createDataFrame([(label,) for label in labels], "block int")
     filled = [every.join(blocks, "block", how="left").select("block", "ids").groupBy("block") for blocks in packed]
     users, movies = (blocks.applyInArrow(of(side), FACTORS) for side, blocks in enumerate(filled))
     return users.unionByName(movies)
 
 
 def _beside(
-    likes: DataFrame, factors: DataFrame, side: int, n_blocks: int, function: Callable, schema: str
+    likes: DataFrame, factors: DataFrame, side: int, labels: list[int], function: Callable, schema: str
 ) -> DataFrame:
     """Return what the function makes of each block of a side's likes and the factors that it needs: all of the other
     side's and the block's own."""
     own = F.array("block")
-    every = F.sequence(F.lit(0), F.lit(n_blocks - 1))
+    every = F.array(*map(F.lit, labels))
     wanted = factors.withColumn("wanted_by", F.explode(F.when(F.col("side") == side, own).otherwise(every)))
     return likes.groupBy("block").cogroup(wanted.groupBy("wanted_by")).applyInArrow(function, schema)
 
