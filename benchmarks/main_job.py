@@ -1,0 +1,115 @@
+"""How long does the main job take on data of this size, stage by stage, and how much memory?
+
+    .venv/bin/python benchmarks/main_job.py DIR [DIR ...] [--set SECTION.KEY=VALUE ...]
+
+DIR: data sets, e.g. of benchmarks/grow.py. Runs the main job on each, without its evaluation, in a warehouse of its
+own, and asks Linux for the resident memory of the JVM, of the driver's Python and of the Python workers, together and
+five times a second. Prints a table; writes results/main_job.md, a part for each way of setting it.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.tables import RESULTS, machine, table, write  # noqa: E402
+from pipeline import release  # noqa: E402
+
+STAGES = ["ingest", "train", "neighbours", "publish"]
+HEADS = ["ratings", "movies", "settings", "total, s", *(f"{stage}, s" for stage in STAGES),
+         *(f"{stage}, GiB" for stage in STAGES), "of it JVM, GiB"]  # fmt: skip
+SECONDS = 0.2  # between looks at the memory
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Time the main job, and look at its memory.")
+    parser.add_argument("dirs", nargs="+", metavar="DIR")
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="SECTION.KEY=VALUE")
+    options = parser.parse_args()
+    for folder in options.dirs:
+        rows = [*rows_so_far(), measured(folder, options.settings)]
+        write(
+            "main_job",
+            [
+                "# The main job",
+                "",
+                f"Made by `.venv/bin/python benchmarks/main_job.py DIR --set ...` on {machine()}; evaluation off. "
+                "Memory: the most that JVM, driver and workers held together in a stage; what they share counts for each.",
+                "",
+                *table(HEADS, rows),
+            ],
+        )
+
+
+def rows_so_far() -> list[list[str]]:
+    """Return the rows of results/main_job.md: a run adds to them."""
+    path = RESULTS / "main_job.md"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [line.strip("| ").split(" | ") for line in lines if re.match(r"\| [\d,]+ \|", line)]
+
+
+def measured(folder: str, settings: list[str]) -> list[str]:
+    """Return a row of the table. Raises subprocess.CalledProcessError when the job fails."""
+    with tempfile.TemporaryDirectory(prefix="main-job-") as warehouse:
+        chosen = [f"data.dir={folder}", f"warehouse.dir={warehouse}", "evaluation.enabled=false", *settings]
+        command = [ROOT / "spark-submit.sh", "jobs/run_pipeline.py", *(word for s in chosen for word in ("--set", s))]
+        begin = time.monotonic()
+        job = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+        peaks, stage, times = {}, [STAGES[0]], {}
+        watcher = threading.Thread(target=watch, args=(job, stage, peaks))
+        watcher.start()
+        for line in job.stdout:
+            print(line, end="", flush=True)
+            if (ended := re.match(r"(\w+) .* ([\d.]+) s$", line)) and ended[1] in STAGES:
+                times[ended[1]] = float(ended[2])
+                stage[0] = STAGES[min(len(times), len(STAGES) - 1)]
+        seconds = time.monotonic() - begin
+        watcher.join()
+        if job.wait():
+            raise subprocess.CalledProcessError(job.returncode, job.args)
+        manifest = release.read_manifest(release.release_dir(Path(warehouse)))
+    counts = f"{manifest['ratings']['accepted']:,}", f"{manifest['tables']['movies']['rows']:,}"
+    memory = [f"{peaks.get(stage, (0, 0))[0] / 2**30:.1f}" for stage in STAGES]
+    jvm = max(java for _, java in peaks.values()) / 2**30
+    return [
+        *counts,
+        " ".join(settings) or "default",
+        f"{seconds:.0f}",
+        *(f"{times[stage]:.0f}" for stage in STAGES),
+        *memory,
+        f"{jvm:.1f}",
+    ]
+
+
+def watch(job: subprocess.Popen, stage: list[str], peaks: dict[str, tuple[int, int]]) -> None:
+    """Keep the largest memory of the job and all its descendants by stage, in bytes, and that of the JVM among it."""
+    while job.poll() is None:
+        children: dict[int, list[int]] = {}
+        held: dict[int, tuple[bool, int]] = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+                held[int(process.name)] = "java" in status["Name"], 1024 * int(status.get("VmRSS", "0").split()[0])
+                children.setdefault(int(status["PPid"]), []).append(int(process.name))
+            except (OSError, ValueError, KeyError):
+                continue  # it has just ended
+        family, ours = [job.pid], 0
+        while ours < len(family):
+            family += children.get(family[ours], [])
+            ours += 1
+        memory = [held[pid] for pid in family if pid in held]
+        now = sum(size for _, size in memory), sum(size for java, size in memory if java)
+        peaks[stage[0]] = max(peaks.get(stage[0], (0, 0)), now)
+        time.sleep(SECONDS)
+
+
+if __name__ == "__main__":
+    main()
