@@ -80,11 +80,26 @@ memory() {
     echo "$((total / 2 > 1024 ? total / 2 : 1024))m"
 }
 
+# ALS hands Java one long chain of steps: with the usual stack, many iterations overflow it.
+java_options="-Xss16m"
+# ALS spends nine tenths of its time in a BLAS routine that Spark has in plain Java only (docs/training.md). On Linux, faiss
+# brings a native library along, built with OpenMP: one thread each, since Spark runs a task on every core.
+native_blas() {
+    local library
+    for library in "$ROOT"/.venv/lib/python3*/site-packages/faiss_cpu.libs/libopenblaso-*.so; do
+        [ -f "$library" ] || continue
+        java_options+=" \"-Ddev.ludovic.netlib.blas.nativeLibPath=$library\" \"-Ddev.ludovic.netlib.lapack.nativeLibPath=$library\""
+        export LD_LIBRARY_PATH="${library%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+        export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-$cores}"
+    done
+}
+
 case $master in
     "" | local | local\[*)
         export SPARK_LOCAL_IP=127.0.0.1
+        native_blas
         sized=(--properties-file "$ROOT/conf/spark-local.conf" --driver-memory "${SPARK_MEMORY:-$(memory)}"
-            --conf "spark.sql.shuffle.partitions=$cores")
+            --driver-java-options "$java_options" --conf "spark.sql.shuffle.partitions=$cores")
         [ -n "$master" ] || sized+=(--master "local[$cores]") ;;
     *) sized=(--properties-file "$ROOT/conf/spark-cluster.conf") ;;
 esac

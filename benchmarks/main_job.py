@@ -42,7 +42,7 @@ def main() -> None:
                 "# The main job",
                 "",
                 f"Made by `.venv/bin/python benchmarks/main_job.py DIR --set ...` on {machine()}; evaluation off. "
-                "Memory: the most that JVM, driver and workers held together in a stage; what they share counts for each.",
+                "Memory: the most that JVM, driver and workers held at once in a stage, shared pages for each.",
                 "",
                 *table(HEADS, rows),
             ],
