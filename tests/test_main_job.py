@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import duckdb
@@ -236,3 +237,16 @@ def test_a_java_that_is_too_old_is_passed_over(tmp_path):
     env = {**os.environ, "PATH": f"{eleven.parent}:{os.environ['PATH']}", "JAVA_PLACES": str(tmp_path / "new")}
     result = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == str(tmp_path / "new")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="faiss brings a native BLAS along on Linux only")
+def test_als_gets_a_native_blas(tmp_path):
+    job = tmp_path / "job.py"
+    job.write_text(
+        "from pyspark.sql import SparkSession\n"
+        "netlib = SparkSession.builder.getOrCreate()._jvm.dev.ludovic.netlib\n"
+        "for native in (netlib.blas.NativeBLAS, netlib.lapack.NativeLAPACK):\n"
+        "    print(native.getInstance().getClass().getSimpleName())\n"
+    )
+    result = submit(job)
+    assert result.stdout.split()[-2:] == ["JNIBLAS", "JNILAPACK"], result.stdout + result.stderr
