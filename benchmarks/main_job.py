@@ -4,7 +4,7 @@
 
 DIR: data sets, e.g. of benchmarks/grow.py. Runs the main job on each, without its evaluation, in a warehouse of its
 own, and asks Linux for the resident memory of the JVM, of the driver's Python and of the Python workers, together and
-five times a second. Prints a table; writes results/main_job.md, a part for each way of setting it.
+five times a second. Prints a table; writes results/main_job.md, a row for each data set and settings.
 """
 
 import argparse
@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="SECTION.KEY=VALUE")
     options = parser.parse_args()
     for folder in options.dirs:
-        rows = [*rows_so_far(), measured(folder, options.settings)]
+        row = measured(folder, options.settings)
+        rows = [*(other for other in rows_so_far() if other[:3] != row[:3]), row]
         write(
             "main_job",
             [
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def rows_so_far() -> list[list[str]]:
-    """Return the rows of results/main_job.md: a run adds to them."""
+    """Return the rows of results/main_job.md: a run adds to them, or puts its own in the place of an older one."""
     path = RESULTS / "main_job.md"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [line.strip("| ").split(" | ") for line in lines if re.match(r"\| [\d,]+ \|", line)]

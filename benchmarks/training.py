@@ -4,14 +4,17 @@
 
 DIR: a data set as benchmarks/grow.py writes it. Trains on its likes with the configured parameters: both values of
 als.solver from a persisted table of likes to factors, and implicit 0.7.3, Cholesky and conjugate gradients, from a
-sparse matrix in memory, with as many threads as Spark has cores. All take turns. Prints a table and writes
-results/training.md. Spark ML's rounds are the dear ones: --rounds 1 for large data.
+sparse matrix in memory, with as many threads as Spark has cores. All take turns. Prints a table, and where Spark ML
+spends its time, and writes results/training.md; for Spark without its native BLAS, in another file, put
+--conf spark.driver.extraJavaOptions=-Xss16m before benchmarks/. Spark ML's rounds are the dear ones: --rounds 1 for
+large data.
 """
 
 import argparse
-import os
+import collections
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
+from pyspark.sql import DataFrame, SparkSession
+from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -36,7 +41,6 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as implicit asks for: its threads do not share a matrix
     spark = session("training")
     spark.sparkContext.setLogLevel("ERROR")
     cores = spark.sparkContext.defaultParallelism
@@ -53,6 +57,8 @@ def main() -> None:
         "implicit, Cholesky": lambda: implicit_seconds(matrix, cores, params, cg=False),
         "implicit, conjugate gradients": lambda: implicit_seconds(matrix, cores, params, cg=True),
     }
+    samples: collections.Counter = collections.Counter()
+    trainers["Spark ML (als.solver: spark)"] = sampled(spark, samples, trainers["Spark ML (als.solver: spark)"])
     rounds = [{name: train() for name, train in trainers.items()} for _ in range(options.rounds)]
     rows = []
     for name in trainers:
@@ -65,29 +71,65 @@ def main() -> None:
         rows.append(
             [name, f"{statistics.median(seconds):.1f}", f"{per_like:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
         )
+    blas = spark._jvm.dev.ludovic.netlib.blas.NativeBLAS.getInstance().getClass().getSimpleName()
+    native = blas == "JNIBLAS"
+    options_of_java = "" if native else "--conf spark.driver.extraJavaOptions=-Xss16m "
     write(
-        "training",
+        "training" if native else "training_without_native_blas",
         [
-            "# Training",
+            "# Training" if native else "# Training without a native BLAS",
             "",
-            f"Made by `./spark-submit.sh benchmarks/training.py DIR` on {machine(cores)}: {n_likes:,} likes of "
-            f"{matrix.shape[0]:,} users and {matrix.shape[1]:,} movies, rank {options.rank}, {options.iterations} "
-            f"iterations. {options.rounds} rounds in turns: medians. ns: per like, iteration and side.",
+            f"Made by `./spark-submit.sh {options_of_java}benchmarks/training.py DIR` on {machine(cores)}: {n_likes:,} "
+            f"likes of {matrix.shape[0]:,} users and {matrix.shape[1]:,} movies, rank {options.rank}, "
+            f"{options.iterations} iterations. {options.rounds} rounds in turns: medians. ns: per like, iteration and "
+            f"side. Spark's BLAS: {blas}.",
             "",
             *table(["trainer", "s", "ns", "/ implicit, Cholesky", "/ implicit, conjugate gradients"], rows),
+            "",
+            "Where Spark ML's tasks were, looked at once a second: the method on top of the stack.",
+            "",
+            *table(
+                ["method", "share"],
+                [[name, f"{n / samples.total():.0%}"] for name, n in samples.most_common(6)],
+            ),
         ],
     )
     spark.stop()
 
 
-def as_matrix(likes, alpha: float) -> sp.csr_matrix:
+def as_matrix(likes: DataFrame, alpha: float) -> sp.csr_matrix:
     """Return users x movies with their confidences, float32."""
     read = likes.toArrow()
     users, movies = (np.unique(read.column(i).to_numpy(), return_inverse=True)[1] for i in (0, 1))
     return sp.csr_matrix((1 + alpha * read.column(2).to_numpy().astype(np.float32), (users, movies)))
 
 
-def spark_seconds(likes, cores: int, params: dict) -> float:
+def sampled(spark: SparkSession, samples: collections.Counter, train: Callable[[], float]) -> Callable[[], float]:
+    """Return the trainer with somebody who counts, each second that it runs, what the tasks' threads are at."""
+
+    def watched() -> float:
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.wait(1):
+                for entry in spark._jvm.java.lang.Thread.getAllStackTraces().entrySet():
+                    if entry.getKey().getName().startswith("Executor task launch worker"):
+                        stack = list(entry.getValue())
+                        if stack and not stack[0].getMethodName().startswith("park"):
+                            samples[f"{stack[0].getClassName()}.{stack[0].getMethodName()}"] += 1
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            return train()
+        finally:
+            done.set()
+            watcher.join()
+
+    return watched
+
+
+def spark_seconds(likes: DataFrame, cores: int, params: dict) -> float:
     """Return the seconds from likes to item factors."""
     return timed(
         lambda: item_factors_table(train_als(likes, blocks=cores, **params)).write.format("noop").mode("append").save()
@@ -100,7 +142,8 @@ def implicit_seconds(matrix: sp.csr_matrix, cores: int, params: dict, *, cg: boo
         params["rank"], regularization=params["regParam"], iterations=params["maxIter"], use_cg=cg, num_threads=cores,
         random_state=params["seed"], dtype=np.float32,
     )  # fmt: skip
-    return timed(lambda: model.fit(matrix, show_progress=False))
+    with threadpool_limits(1, "blas"):  # as implicit asks for: it has threads of its own
+        return timed(lambda: model.fit(matrix, show_progress=False))
 
 
 def timed(action: Callable) -> float:

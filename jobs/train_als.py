@@ -6,7 +6,7 @@ from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline import ingest, reader, schemas
+from pipeline import ingest, reader
 from pipeline.config import PipelineError
 from pipeline.factors import item_factors_table, likes_table, train_als
 from pipeline.job import Run, start
@@ -42,12 +42,7 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         words = ingest.words_table(movies, checked_tags, read_imdb).persist()  # every split of an evaluation asks again
         checked = [(checked_ratings, read_ratings), (checked_movies, read_movies)]
         checked += [(checked_tags, read_tags)] if read_tags else []
-        # Most data sets are sound: a look is quicker than finding the lines of what is not there.
-        unsound = [pair for pair in checked if not pair[0].where("reason is not null").isEmpty()]
-        rejected = (
-            ingest.rejected_table(*unsound) if unsound else spark.createDataFrame([], schemas.spark_schema("rejected"))
-        )
-        rejected = run.save("rejected", rejected, files=1)
+        rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
         run.record_inputs([read_ratings, read_movies, read_links, read_tags, read_imdb], tally)
         if stars[0] == stars[1]:
             ratings = ingest.interactions_as_likes(ratings, like_rating(config))
@@ -92,11 +87,6 @@ def fit(config: SimpleNamespace, ratings: DataFrame, cores: int) -> ALSModel:
         training = ratings.select("user_id", "movie_id", "rating")
     if training.isEmpty():
         raise PipelineError("no rating counts as a like: lower it with --set likes.min_rating=STARS")
-    if config.als.solver != "spark" and (config.als.nonnegative or not config.als.implicitPrefs):
-        raise PipelineError(
-            f"als.solver={config.als.solver} trains on likes, without a bound: als.implicitPrefs=true and "
-            "als.nonnegative=false; or give --set als.solver=spark"
-        )
     return train_als(training, blocks=cores, **vars(config.als))
 
 

@@ -79,7 +79,7 @@ def load(overlays: list[str] = (), settings: list[str] = ()) -> SimpleNamespace:
 
     overlays are YAML files, settings are 'section.key=value' texts with YAML values; later ones win,
     settings win over overlays. Raises PipelineError for a file that cannot be read, an unknown key
-    (naming the nearest known one) and a value of the wrong type.
+    (naming the nearest known one), a value of the wrong type and values that do not go together.
     """
     defaults = _read_yaml(CONF / "pipeline.yaml")
     values = {key: value for section, keys in defaults.items() for key, value in _flat(section, keys)}
@@ -105,6 +105,11 @@ def load(overlays: list[str] = (), settings: list[str] = ()) -> SimpleNamespace:
         if not hasattr(config, section):
             setattr(config, section, SimpleNamespace())
         setattr(getattr(config, section), name, value)
+    if config.als.solver == "conjugate_gradient" and (config.als.nonnegative or not config.als.implicitPrefs):
+        raise PipelineError(
+            "als.solver=conjugate_gradient takes als.implicitPrefs=true and als.nonnegative=false only; "
+            "change these, or give --set als.solver=spark"
+        )
     return config
 
 

@@ -21,10 +21,10 @@ from pipeline.arrays import as_lists
 
 STEPS = 3  # of conjugate gradients per iteration
 LIKES_PER_BLOCK = 8_000_000  # likes that one task holds, 8 bytes each: every block is sent the factors of a whole side
-LIKES_PER_CHUNK = 1_000_000
 START = 0.01  # size of a movie's first factors
 USERS, MOVIES = 0, 1  # the two sides
 
+# Some likes of one block of a side: the ids of its end and of the other, int32, and confidences, float32, as binary.
 CHUNKS = "side int, block int, own binary, others binary, confidences binary"
 # A row per block of a side, all arrays as binary. Its ids int32, rising, and of their likes: where each id's begin,
 # int32; the place of the other end among all factors of its side, int32 (before that is known: its id); float32.
@@ -85,16 +85,16 @@ def _kept(factors: DataFrame) -> DataFrame:
     return factors.localCheckpoint(storageLevel=StorageLevel.MEMORY_AND_DISK_2)
 
 
-def _chunks(training: DataFrame, alpha: float, labels: list[int]) -> DataFrame:
-    """Return the likes in few rows: for either side and each of its blocks the ids of both ends, int32, and the
-    confidences, float32, of some likes, as binary."""
+def _chunks(training: DataFrame, alpha: float, labels: list[int], per_chunk: int = 1_000_000) -> DataFrame:
+    """Return the likes in few rows, CHUNKS, and each of them twice, once for either side; per_chunk: likes that a task
+    collects before it hands them on."""
 
     def cut(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held, n_held = [], 0
         for batch in itertools.chain(batches, [None]):
             if batch is not None:
                 held, n_held = [*held, batch], n_held + batch.num_rows
-            if n_held and (batch is None or n_held >= LIKES_PER_CHUNK):
+            if n_held and (batch is None or n_held >= per_chunk):
                 ends_and_weights = pa.Table.from_batches(held).columns
                 likes = [column.to_numpy() for column in ends_and_weights]
                 likes[2] = (1 + alpha * likes[2]).astype(np.float32)
@@ -139,7 +139,7 @@ def _first_factors(packed: list[DataFrame], labels: list[int], rank: int, seed: 
         def first(likes: pa.Table) -> pa.Table:
             block, ids = likes.column("block")[0].as_py(), b"".join(likes.column("ids").to_pylist())
             size = (len(ids) // 4, rank)
-            random = np.random.Generator(np.random.Philox(key=[seed, block]))
+            random = np.random.Generator(np.random.Philox(key=[seed % 2**64, block]))
             drawn = np.zeros(size, np.float32) if side == USERS else START * random.standard_normal(size, np.float32)
             return _row(FACTORS, side, block, ids, drawn)
 

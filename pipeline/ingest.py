@@ -187,8 +187,14 @@ def words_table(movies: DataFrame, tags: DataFrame | None, imdb: Rows | None) ->
 
 
 def rejected_table(*sources: tuple[DataFrame, Rows]) -> DataFrame:
-    """Return the rejected table from (checked table, the rows it was made from) pairs, with line numbers."""
-    parts = [_numbered(checked.where("reason is not null"), rows.blocks) for checked, rows in sources]
+    """Return the rejected table from (checked table, the rows it was made from) pairs, with line numbers.
+
+    Runs a small Spark job per pair: most tables are sound, and a look is quicker than numbering what is not there.
+    """
+    refused = [(checked.where("reason is not null"), rows.blocks) for checked, rows in sources]
+    parts = [_numbered(frame, blocks) for frame, blocks in refused if not frame.isEmpty()]
+    if not parts:
+        return sources[0][0].sparkSession.createDataFrame([], schemas.spark_schema("rejected"))
     rejected = parts[0]
     for part in parts[1:]:
         rejected = rejected.unionByName(part)

@@ -42,6 +42,7 @@ def test_mvp_overlay_is_the_outline():
         ("likes.weight=loud", ["likes.weight", "constant", "graded"]),
         ("neighbours.k=0", ["neighbours.k", "1"]),
         ("neighbours.k=40000", ["neighbours.k", "32767"]),
+        ("als.solver=cg", ["als.solver", "spark", "conjugate_gradient"]),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(setting, words):
@@ -74,3 +75,10 @@ def test_a_wrong_overlay_is_named_in_one_line(tmp_path, text, words):
 def test_a_missing_overlay_is_named():
     with pytest.raises(PipelineError, match=r"no-such\.yaml"):
         config.load(["no-such.yaml"])
+
+
+def test_the_solver_that_knows_likes_only_refuses_stars():
+    assert config.load([], ["als.solver=conjugate_gradient"]).als.solver == "conjugate_gradient"
+    for overlays, more in ((["conf/mvp.yaml"], []), ([], ["als.nonnegative=true"])):
+        with pytest.raises(PipelineError, match=r"takes als\.implicitPrefs=true"):
+            config.load(overlays, ["als.solver=conjugate_gradient", *more])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pyspark.ml.recommendation import ALSModel
 
+from pipeline import conjugate_gradient
 from pipeline.arrays import unit_rows
 from pipeline.factors import item_factors_table, likes_table, train_als
 from pipeline.vectors import cosine_vectors, gram_matrix, whitened_vectors, whitening_matrix
@@ -112,3 +113,25 @@ def test_conjugate_gradients_come_to_what_spark_finds(likes):
     ]
     one, other = (table["prediction"].to_numpy() for table in predicted)
     np.testing.assert_allclose(one, other, atol=0.02)
+
+
+def test_chunks_of_any_size_are_the_same_likes(likes, spark):
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 20)  # several batches to a task
+    labels = [0, 1, 2]
+    few, many = (
+        [conjugate_gradient._packed(chunks, side, labels).orderBy("block").collect() for side in (0, 1)]
+        for chunks in (conjugate_gradient._chunks(likes, 10.0, labels, size) for size in (10**6, 50))
+    )
+    spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    assert few == many
+    assert sum(len(row.others) for row in many[0]) == sum(len(row.others) for row in many[1]) == 4 * likes.count()
+
+
+def test_any_seed_that_spark_takes(likes):
+    one, other = (
+        train_als(likes, solver="conjugate_gradient", blocks=2, **{**PARAMS, "maxIter": 1, "seed": seed})
+        .itemFactors.orderBy("id")
+        .head()
+        for seed in (-1, 2**63 - 1)
+    )
+    assert one.features != other.features

@@ -1,6 +1,7 @@
 """The jobs as an operator runs them: through spark-submit.sh, from CSV to recommendations."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -239,7 +240,17 @@ def test_a_java_that_is_too_old_is_passed_over(tmp_path):
     assert result.stdout.strip() == str(tmp_path / "new")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="faiss brings a native BLAS along on Linux only")
+def test_conjugate_gradients_find_the_colours_too(checkerboard, tmp_path):
+    chosen = ["--set", "als.solver=conjugate_gradient"]
+    result = submit("jobs/run_pipeline.py", *settings(checkerboard, tmp_path), *TINY, *chosen)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "implicit ALS of rank 8, by conjugate gradients, 40 movies" in result.stdout
+    assert_checkerboard_lists(release.release_dir(tmp_path))
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="where faiss brings no native BLAS along"
+)
 def test_als_gets_a_native_blas(tmp_path):
     job = tmp_path / "job.py"
     job.write_text(
