@@ -138,11 +138,11 @@ def spark_seconds(likes: DataFrame, cores: int, params: dict) -> float:
 
 def implicit_seconds(matrix: sp.csr_matrix, cores: int, params: dict, *, cg: bool) -> float:
     """Return the seconds that implicit takes for the same iterations."""
-    model = AlternatingLeastSquares(
-        params["rank"], regularization=params["regParam"], iterations=params["maxIter"], use_cg=cg, num_threads=cores,
-        random_state=params["seed"], dtype=np.float32,
-    )  # fmt: skip
     with threadpool_limits(1, "blas"):  # as implicit asks for: it has threads of its own
+        model = AlternatingLeastSquares(
+            params["rank"], regularization=params["regParam"], iterations=params["maxIter"], use_cg=cg,
+            num_threads=cores, random_state=params["seed"], dtype=np.float32,
+        )  # fmt: skip
         return timed(lambda: model.fit(matrix, show_progress=False))
 
 
