@@ -1,0 +1,44 @@
+"""What the pages share: the settings they were started with, the opened releases, and titles as plain text."""
+
+import argparse
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import streamlit as st
+
+from pipeline import config as configuration
+from pipeline import release
+from pipeline.recommend import Recommender
+
+OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
+
+
+@st.cache_resource
+def settings() -> SimpleNamespace:
+    """Return the configuration from the options behind `--` on the command line. Raises PipelineError."""
+    parser = argparse.ArgumentParser()
+    configuration.add_arguments(parser)
+    options, _ = parser.parse_known_args(sys.argv[1:])
+    return configuration.load(options.conf, options.settings)
+
+
+def warehouse() -> Path:
+    """Return the warehouse's folder."""
+    return Path(settings().warehouse.dir)
+
+
+def live_release() -> Recommender:
+    """Return the live release, opened. Raises PipelineError when there is none."""
+    return open_release(str(release.release_dir(warehouse())))
+
+
+@st.cache_resource(max_entries=OPEN_RELEASES, on_release=lambda recommender: recommender.close())
+def open_release(folder: str) -> Recommender:
+    """Return the opened release; one per folder, shared by all visitors. A new release has a new folder."""
+    return Recommender(Path(folder))
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown shows as it stands: a title is data, never markup."""
+    return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-.!|~:$&" else char for char in text)
