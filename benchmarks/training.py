@@ -71,7 +71,7 @@ def main() -> None:
         rows.append(
             [name, f"{statistics.median(seconds):.1f}", f"{per_like:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
         )
-    blas = spark._jvm.dev.ludovic.netlib.blas.NativeBLAS.getInstance().getClass().getSimpleName()
+    blas = spark._jvm.org.apache.spark.ml.linalg.BLAS.nativeBLAS().getClass().getSimpleName()
     native = blas == "JNIBLAS"
     options_of_java = "" if native else "--conf spark.driver.extraJavaOptions=-Xss16m "
     write(

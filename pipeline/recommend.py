@@ -1,7 +1,7 @@
 """Asking a release: recommendations, one movie's list, and titles as people type them. DuckDB only, no Spark."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -11,9 +11,25 @@ from pipeline.config import PipelineError
 SURE = 0.98  # match of a title that was typed in full, but for its article
 CLEAR_LEAD = 0.05  # how far the best match must lead the next to be taken without asking
 MAX_FAVOURITES = 50
+TYPES = {
+    "dislikes": "int[]", "genres": "varchar[]", "without_genres": "varchar[]", "from_year": "int", "to_year": "int",
+    "hidden": "double", "variety": "double", "surprise": "int",
+}  # fmt: skip
+FILTERS = ("genres", "without_genres", "from_year", "to_year")
+MAX_GENRES = 100  # in a filter
+MAX_GENRE = 100  # characters of a genre in a filter
+Row = tuple[int, float, list[tuple[int, float]], str]  # movie_id, score, (favourite, share), source
 BY_LISTS = """
     select movie_id, score, reasons from listed(?::int[][])
     where score > 0 order by score desc, movie_id limit ?::int
+"""
+
+STRENGTHS = """
+    select neighbour_id, sum(similarity) / max(sum(similarity)) over () as strength
+    from neighbours
+    where movie_id = any(?::int[]) and neighbour_id != all(?::int[])
+    group by neighbour_id
+    qualify neighbour_id = any(?::int[])
 """
 
 
@@ -25,8 +41,25 @@ class Because(NamedTuple):
     share: float
 
 
+class Steering(NamedTuple):
+    """How a visitor steers; pipeline/sql/steered.sql says what each field does. The default steers nowhere."""
+
+    dislikes: tuple[int, ...] = ()
+    genres: tuple[str, ...] = ()
+    without_genres: tuple[str, ...] = ()
+    from_year: int | None = None
+    to_year: int | None = None
+    hidden: float = 0.0
+    variety: float = 0.0
+    surprise: int = 0
+
+
+UNSTEERED = Steering()
+
+
 class Recommendation(NamedTuple):
-    """One row of the recommend macro; pipeline/sql/recommend.sql says what each field means."""
+    """One row of the recommend macro, where pipeline/sql/recommend.sql says what each field means, and what the
+    movies table has about the title."""
 
     rank: int
     movie_id: int
@@ -36,6 +69,10 @@ class Recommendation(NamedTuple):
     score: float
     because: list[Because]
     source: str
+    n_ratings: int
+    mean_rating: float | None
+    imdb_id: str | None
+    tmdb_id: int | None
 
 
 class Neighbour(NamedTuple):
@@ -47,6 +84,15 @@ class Neighbour(NamedTuple):
     year: int | None
     genres: list[str]
     similarity: float
+
+
+class Catalogue(NamedTuple):
+    """What a visitor can filter by: genres, those with the most titles first, and the first and the last year."""
+
+    genres: list[str]
+    first_year: int
+    last_year: int
+    n_movies: int
 
 
 class Match(NamedTuple):
@@ -92,47 +138,98 @@ class Recommender:
         """Close the database; the release's files are then free to go."""
         self._connection.close()
 
-    def recommend(self, favourites: list[int], k: int = 10) -> list[Recommendation]:
+    def recommend(self, favourites: list[int], k: int = 10, steering: Steering = UNSTEERED) -> list[Recommendation]:
         """Return at most k movies that go with the favourites, best first; without favourites the popular ones.
 
         favourites: movie ids; unknown ones are passed over, the favourites themselves never come back.
-        Raises PipelineError for more than 50 favourites or a k outside 1 to 1000.
+        Raises PipelineError for more than 50 favourites or dislikes, a k outside 1 to 1000, and a steering that is
+        out of its ranges.
         """
-        if len(favourites) > MAX_FAVOURITES:
-            raise PipelineError(f"{len(favourites)} favourites are too many; name at most {MAX_FAVOURITES}")
+        checked_movie_ids(favourites, "favourites")
         k = _checked_length(k)
-        return self._by_lists(favourites, k) or self._with_fallbacks(favourites, k)
+        arguments = _checked_steering(steering)
+        rows = [] if arguments else self._by_lists(favourites, k)
+        rows = rows or self._by_macro(favourites, k, arguments)
+        titles = self._titles({movie_id for movie_id, *_ in rows}.union(favourites))
+        found = []
+        for rank, (movie_id, score, reasons, source) in enumerate(rows, 1):
+            because = [Because(favourite, titles[favourite][0], share) for favourite, share in reasons]
+            title, year, genres, *known = titles[movie_id]
+            found.append(Recommendation(rank, movie_id, title, year, genres, score, because, source, *known))
+        return found
 
-    def _by_lists(self, favourites: list[int], k: int) -> list[Recommendation]:
+    def _by_lists(self, favourites: list[int], k: int) -> list[Row]:
         """Return what the recommend macro does where the lists give k movies; nothing where it would fall back."""
         rows = self._rows(BY_LISTS, [[favourites], k + len(favourites)])
         rows = [row for row in rows if row[0] not in favourites][:k]
         if len(rows) < k or not any(reasons for *_, reasons in rows):
             return []
-        titles = self._titles({movie for movie, *_ in rows}.union(favourites))
         found = []
-        for rank, (movie_id, score, reasons) in enumerate(rows, 1):
+        for movie_id, score, reasons in rows:
             weights = {r["favourite_id"]: r["weight"] for r in reasons or [] if r["weight"] > 0}
             total = sum(weights.values())
-            because = [
-                Because(favourite, titles[favourite][0], weights[favourite] / total)
-                for favourite in sorted(weights, key=lambda favourite: (-weights[favourite], favourite))
-            ]
-            title, year, genres = titles[movie_id]
-            source = "neighbours" if because else "popularity"
-            found.append(Recommendation(rank, movie_id, title, year, genres, score, because, source))
+            order = sorted(weights, key=lambda favourite: (-weights[favourite], favourite))
+            shares = [(favourite, weights[favourite] / total) for favourite in order]
+            found.append((movie_id, score, shares, "neighbours" if shares else "popularity"))
         return found
 
-    def _with_fallbacks(self, favourites: list[int], k: int) -> list[Recommendation]:
-        rows = self._rows("from recommend(?::int[], k := ?::int)", [favourites, k])
+    def _by_macro(self, favourites: list[int], k: int, arguments: dict[str, Any]) -> list[Row]:
+        named = "".join(f", {name} := ?::{TYPES[name]}" for name in arguments)
+        statement = (
+            f"select movie_id, score, because, source from recommend(?::int[], k := ?::int{named}) order by rank"
+        )
+        rows = self._rows(statement, [favourites, k, *arguments.values()])
         return [
-            Recommendation(*row, [Because(**reason) for reason in because], source) for *row, because, source in rows
+            (movie_id, score, [(reason["movie_id"], reason["share"]) for reason in because], source)
+            for movie_id, score, because, source in rows
         ]
 
     def _titles(self, movie_ids: set[int]) -> dict[int, list]:
-        """Return title, year and genres of the movies that the catalogue knows."""
-        query = "select movie_id, title, year, genres from movies where movie_id = any(?::int[])"
+        """Return what the catalogue has about these movies: title, year, genres, n_ratings, mean_rating, ids."""
+        columns = "movie_id, title, year, genres, n_ratings, mean_rating, imdb_id, tmdb_id"
+        query = f"select {columns} from movies where movie_id = any(?::int[])"
         return {movie_id: movie for movie_id, *movie in self._rows(query, [list(movie_ids)])}
+
+    def sql(self, favourites: list[int], k: int = 10, steering: Steering = UNSTEERED) -> str:
+        """Return the query that recommend() answers, ready to paste where this release's serving.duckdb is open."""
+        checked_movie_ids(favourites, "favourites")
+        given = [f"k := {_checked_length(k)}"]
+        given += [f"{name} := {_literal(value)}" for name, value in _checked_steering(steering).items()]
+        return f"from recommend({_literal(favourites)}, {', '.join(given)});"
+
+    def strengths(self, favourites: list[int], movie_ids: list[int]) -> dict[int, float]:
+        """Return for each of these movies how well it goes with the favourites, in units of the title of the whole
+        catalogue that goes with them best: 0 to 1. Movies that are on no favourite's list are left out."""
+        rows = self._rows(STRENGTHS, [favourites, favourites, movie_ids])
+        return {movie_id: strength for movie_id, strength in rows if strength > 0}
+
+    def titles_left(self, steering: Steering) -> int:
+        """Return how many movies of the catalogue the steering's filter leaves. Raises as recommend does."""
+        arguments = _checked_steering(steering)
+        filters = {name: value for name, value in arguments.items() if name in FILTERS}
+        named = ", ".join(f"{name} := ?::{TYPES[name]}" for name in filters)
+        return self._rows(f"select count(*) from eligible({named})", list(filters.values()))[0][0]
+
+    def movies(self, movie_ids: list[int]) -> list[Match]:
+        """Return these movies in the order given; ids that the catalogue does not know are passed over."""
+        known = self._titles(set(movie_ids))
+        return [
+            Match(rank, movie_id, *known[movie_id][:4], 1.0)
+            for rank, movie_id in enumerate(movie_ids, 1)
+            if movie_id in known
+        ]
+
+    def starters(self, k: int = 6) -> list[Match]:
+        """Return k well-known titles that have little in common, to begin with."""
+        rows = self.recommend([], k, Steering(variety=0.7))
+        return self.movies([row.movie_id for row in rows])
+
+    def catalogue(self) -> Catalogue:
+        """Return what the movies can be filtered by; years are 1900 to 2100 where no title has one."""
+        each = "select unnest(genres) as genre from movies"
+        genres = self._rows(f"select genre from ({each}) group by genre order by count(*) desc, genre", [])
+        years = "select coalesce(min(year), 1900), coalesce(max(year), 2100), count(*) from movies"
+        return Catalogue([genre for (genre,) in genres], *self._rows(years, [])[0])
 
     def similar(self, movie_id: int, k: int = 10) -> list[Neighbour]:
         """Return the first k neighbours on the movie's own list; empty when it has none."""
@@ -178,6 +275,43 @@ class Recommender:
 def named(movie: Match) -> str:
     """Return a movie's title with its year, as people write it."""
     return f"{movie.title} ({movie.year})" if movie.year else movie.title
+
+
+def checked_movie_ids(movie_ids: list[int], what: str) -> None:
+    """Raise PipelineError for more than 50 movie ids, and for what is no 32-bit integer."""
+    if len(movie_ids) > MAX_FAVOURITES:
+        raise PipelineError(f"{len(movie_ids)} {what} are too many; name at most {MAX_FAVOURITES}")
+    if not all(isinstance(movie_id, int) and abs(movie_id) < 2**31 for movie_id in movie_ids):
+        raise PipelineError(f"{what} are movie ids, whole numbers below 2^31")
+
+
+def _checked_steering(steering: Steering) -> dict[str, Any]:
+    """Return what differs from no steering, as the macro's named arguments. Raises PipelineError out of the ranges."""
+    checked_movie_ids(steering.dislikes, "dislikes")
+    for name in ("genres", "without_genres"):
+        genres = getattr(steering, name)
+        if len(genres) > MAX_GENRES or not all(isinstance(genre, str) and len(genre) <= MAX_GENRE for genre in genres):
+            raise PipelineError(f"{name}: at most {MAX_GENRES} genres of at most {MAX_GENRE} characters")
+    for name, low, high in [
+        ("from_year", -9999, 9999), ("to_year", -9999, 9999), ("hidden", -1, 1), ("variety", 0, 1),
+        ("surprise", 0, 2**31 - 1),
+    ]:  # fmt: skip
+        value = getattr(steering, name)
+        if value is not None and not low <= value <= high:
+            raise PipelineError(f"{name} must lie between {low} and {high}, not {value}")
+    given = steering._asdict()
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in given.items()
+        if value != Steering._field_defaults[name]
+    }
+
+
+def _literal(value: Any) -> str:
+    """Return a value as DuckDB's SQL writes it."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
 
 
 def _checked_length(k: int) -> int:
