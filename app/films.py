@@ -1,89 +1,186 @@
-"""The page: search for titles, pick favourites, get ten recommendations with reasons. DuckDB only, no Spark."""
+"""The page for visitors: search for titles, pick favourites, get ten films with reasons, and steer."""
+
+from pathlib import Path
 
 import streamlit as st
 
-from app.shared import live_release, plain
-from pipeline.recommend import MAX_FAVOURITES, Match, Recommendation, Recommender, named
+from app import steer
+from app.address import Choice, from_address, to_address
+from app.cards import card
+from app.posters import posters
+from app.shared import live_release, plain, settings
+from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, named
+
+LENGTH = 10
+STYLE = Path(__file__).with_name("style.css")
+SUGGESTIONS = 6
 
 
 def page() -> None:
     """Draw the page."""
+    st.html(STYLE)
     recommender = live_release()
+    catalogue = catalogue_of(recommender, recommender.release_id)
+    begin(recommender, catalogue)
     st.title("Ten films for you")
-    st.session_state.setdefault("favourites", {})
-    search(recommender)
-    favourites = list(st.session_state.favourites.values())
-    show_favourites(favourites)
-    if not favourites:
-        st.caption("Pick a film or two that you love. Meanwhile, this is what most people like:")
-    for row in recommender.recommend([movie.movie_id for movie in favourites]):
-        show(row)
+    with st.container(key="search-area"):
+        search(recommender)
+    picked(recommender)
+    if st.session_state.favourites:
+        with st.expander("Steer", icon=":material/tune:", expanded=st.session_state.steers):
+            steer.controls(catalogue)
+    choice = steer.chosen(catalogue)
+    st.query_params.from_dict(to_address(choice))
+    films(recommender, choice, catalogue)
     st.caption(f"Release {recommender.release_id}. Data: MovieLens, F. M. Harper and J. A. Konstan, 2015.")
 
 
+@st.cache_data(max_entries=4, show_spinner=False)
+def catalogue_of(_recommender: Recommender, release_id: str) -> Catalogue:
+    """Return what a release can be filtered by."""
+    return _recommender.catalogue()
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def starters_of(_recommender: Recommender, release_id: str) -> list[Match]:
+    """Return a release's titles to begin with."""
+    return _recommender.starters(SUGGESTIONS)
+
+
+def begin(recommender: Recommender, catalogue: Catalogue) -> None:
+    """On a first visit take the choice from the address; under a new release take it along as far as it goes."""
+    state = st.session_state
+    if "catalogue" not in state:
+        choice = from_address(st.query_params)
+    elif state.release_id != recommender.release_id:
+        choice = steer.chosen(state.catalogue)
+    else:
+        return
+    known = {movie.movie_id for movie in recommender.movies([*choice.favourites, *choice.steering.dislikes])}
+    if unknown := [movie for movie in choice.favourites if movie not in known]:
+        st.toast(f"Favourites that this catalogue does not know: {len(unknown)}.", icon=":material/info:")
+    dislikes = tuple(movie for movie in choice.steering.dislikes if movie in known)
+    favourites = tuple(movie for movie in choice.favourites if movie in known)
+    steer.remember(Choice(favourites, choice.steering._replace(dislikes=dislikes)), catalogue)
+    state.catalogue, state.release_id = catalogue, recommender.release_id
+    state.steers = choice.steering._replace(dislikes=()) != UNSTEERED
+
+
+@st.fragment
 def search(recommender: Recommender) -> None:
     """Draw the search field and its matches; a click on a match makes it a favourite."""
+    if st.session_state.pop("was_picked", False):
+        st.rerun()
+    full = len(st.session_state.favourites) >= MAX_FAVOURITES
     text = st.text_input(
         "A film you love",
         key="search",
         type="search",
-        live="300ms",
+        live="200ms",
+        icon=":material/search:",
         placeholder="toy story, amelie, the matrix ...",
+        disabled=full,
+        help=f"{MAX_FAVOURITES} favourites are the limit: take one off the list first" if full else None,
     )
     if not text:
         return
-    matches = [match for match in recommender.search(text, k=6) if match.movie_id not in st.session_state.favourites]
+    taken = {*st.session_state.favourites, *st.session_state.dislikes}
+    matches = [match for match in recommender.search(text, SUGGESTIONS + len(taken)) if match.movie_id not in taken]
     if not matches:
         st.caption("No other title like that. Fewer letters find more.")
-    full = len(st.session_state.favourites) >= MAX_FAVOURITES
-    for match in matches:
-        st.button(
-            named(match),
-            key=f"pick-{match.movie_id}",
-            on_click=pick,
-            args=(match,),
-            icon=":material/add:",
-            disabled=full,
-        )
-
-
-def pick(movie: Match) -> None:
-    """Make the movie a favourite and clear the search field."""
-    st.session_state.favourites[movie.movie_id] = movie
-    st.session_state.search = ""
-
-
-def show_favourites(favourites: list[Match]) -> None:
-    """Draw the favourites; a click takes one away."""
-    if not favourites:
-        return
-    st.subheader("Because you like")
-    with st.container(horizontal=True):
-        for movie in favourites:
+    with st.container(key="suggestions", gap="xsmall"):
+        for match in matches[:SUGGESTIONS]:
+            genres = ", ".join(match.genres[:3])
+            label = f"**{plain(named(match))}**" + (f" :small[{plain(genres)}]" if genres else "")
             st.button(
-                named(movie),
-                key=f"drop-{movie.movie_id}",
-                on_click=st.session_state.favourites.pop,
-                args=(movie.movie_id, None),
-                icon=":material/close:",
-                help="Take it off the list",
-            )
+                label, key=f"pick-{match.movie_id}", on_click=pick, args=(match.movie_id,), icon=":material/add:",
+                type="tertiary",
+            )  # fmt: skip
 
 
-def show(row: Recommendation) -> None:
-    """Draw one recommendation: rank, title, year, genres, and what brought it."""
-    year = f" ({row.year})" if row.year else ""
-    genres = " · ".join(plain(genre) for genre in row.genres) or "no genres listed"
-    with st.container(border=True, gap="xsmall"):
-        st.markdown(f"**{row.rank}. {plain(row.title)}**{year}")
-        st.caption(f"{genres}  \n{plain(reason(row))}")
+def pick(movie_id: int) -> None:
+    """Make the movie a favourite and clear the search field."""
+    state = st.session_state
+    if movie_id not in state.favourites and len(state.favourites) < MAX_FAVOURITES:
+        state.favourites.append(movie_id)
+    if movie_id in state.dislikes:
+        state.dislikes.remove(movie_id)
+    state.search, state.was_picked = "", True
 
 
-def reason(row: Recommendation) -> str:
-    """Return in words why a movie is recommended."""
-    shares = ", ".join(f"{because.title} ({because.share:.0%})" for because in row.because[:3])
-    if row.source == "neighbours":
-        return f"Because you like {shares}"
-    if row.source == "genre popularity":
-        return f"Much liked in the genres of {shares}"
-    return "Much liked by everyone"
+def dislike(movie_id: int) -> None:
+    """Count the movie's list against what stands on it."""
+    if movie_id not in st.session_state.dislikes and len(st.session_state.dislikes) < MAX_FAVOURITES:
+        st.session_state.dislikes.append(movie_id)
+
+
+def picked(recommender: Recommender) -> None:
+    """Draw the favourites and the dislikes as chips, a click takes one away; without any, titles to begin with."""
+    state = st.session_state
+    favourites, dislikes = recommender.movies(state.favourites), recommender.movies(state.dislikes)
+    if favourites:
+        with st.container(horizontal=True, key="favourites", gap="small"):
+            for movie in favourites:
+                st.button(
+                    plain(named(movie)), key=f"drop-{movie.movie_id}", on_click=state.favourites.remove,
+                    args=(movie.movie_id,), icon=":material/close:", help="Take it off your favourites",
+                )  # fmt: skip
+    else:
+        st.markdown("Pick a film or two that you love, and get ten that go with them. For a start:")
+        with st.container(horizontal=True, key="starters", gap="small"):
+            for movie in starters_of(recommender, recommender.release_id):
+                if movie.movie_id not in state.dislikes:
+                    st.button(plain(named(movie)), key=f"start-{movie.movie_id}", on_click=pick,
+                              args=(movie.movie_id,), icon=":material/add:")  # fmt: skip
+            st.button("Show me an example", key="example", on_click=show_example, args=(recommender,),
+                      icon=":material/auto_awesome:")  # fmt: skip
+    if dislikes:
+        with st.container(horizontal=True, key="dislikes", gap="small", vertical_alignment="center"):
+            st.caption("Not for you:", width="content")
+            for movie in dislikes:
+                st.button(
+                    plain(named(movie)), key=f"forgive-{movie.movie_id}", on_click=state.dislikes.remove,
+                    args=(movie.movie_id,), icon=":material/undo:", type="tertiary", help="Take it back",
+                )  # fmt: skip
+
+
+def show_example(recommender: Recommender) -> None:
+    """Pick the configured example favourites."""
+    for movie in recommender.example(settings().example.favourites):
+        pick(movie.movie_id)
+
+
+def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> None:
+    """Draw the ten films, what a filter leaves, and the query behind them."""
+    favourites = list(choice.favourites)
+    rows = recommender.recommend(favourites, LENGTH, choice.steering)
+    st.subheader("Ten films that go with them" if favourites else "Meanwhile: what most people like")
+    left = recommender.titles_left(choice.steering)
+    if left < catalogue.n_movies:
+        st.caption(f"{left:,} of {catalogue.n_movies:,} titles fit your filter.")
+    if len(rows) < LENGTH:
+        few = "No other title fits" if not rows else f"Only {len(rows)} fit"
+        st.info(f"{few}. Allow more genres or a wider span of years.", icon=":material/filter_alt:")
+    strengths = recommender.strengths(favourites, [row.movie_id for row in rows]) if favourites else {}
+    images = posters([row.tmdb_id for row in rows])
+    for pair in zip(rows[::2], [*rows[1::2], None][: len(rows[::2])], strict=True):
+        for column, row in zip(st.columns(2, gap="medium"), pair, strict=True):
+            if row:
+                with column:
+                    film(row, strengths.get(row.movie_id), images.get(row.tmdb_id))
+    with st.expander("Show me the SQL", icon=":material/database:"):
+        st.markdown("This list is one query. Ask it yourself: `python -m pipeline sql`, or any DuckDB that has the "
+                    "release's `serving.duckdb` open.")  # fmt: skip
+        st.code(recommender.sql(favourites, LENGTH, choice.steering), language="sql", wrap_lines=True)
+
+
+def film(row: Recommendation, strength: float | None, poster: str | None) -> None:
+    """Draw one film with its buttons."""
+    with st.container(border=True, key=f"film-{row.movie_id}", height="stretch", gap="small"):
+        st.html(card(row, strength, poster))
+        with st.container(horizontal=True, gap="small", vertical_alignment="bottom", height="stretch"):
+            full = len(st.session_state.favourites) >= MAX_FAVOURITES
+            st.button("More like this", key=f"more-{row.movie_id}", on_click=pick, args=(row.movie_id,),
+                      icon=":material/thumb_up:", disabled=full)  # fmt: skip
+            st.button("Not for me", key=f"less-{row.movie_id}", on_click=dislike, args=(row.movie_id,),
+                      icon=":material/thumb_down:")  # fmt: skip

@@ -14,7 +14,7 @@ from pipeline.config import PipelineError
 
 def main() -> None:
     """Draw the page."""
-    st.set_page_config(page_title="Ten films for you", page_icon="🎬", layout="centered")
+    st.set_page_config(page_title="Ten films for you", page_icon="🎬", layout="wide")
     page = st.navigation(
         [st.Page(films.page, title="Films", icon=":material/movie:", default=True)],
         position="top",

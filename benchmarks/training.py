@@ -44,6 +44,8 @@ def main() -> None:
     spark = session("training")
     spark.sparkContext.setLogLevel("ERROR")
     cores = spark.sparkContext.defaultParallelism
+    blas = getattr(getattr(spark._jvm.org.apache.spark.ml.linalg, "BLAS$"), "MODULE$").nativeBLAS()
+    blas = blas.getClass().getSimpleName()
     configured = config.load()
     params = {**vars(configured.als), "rank": options.rank, "maxIter": options.iterations}
     likes = likes_table(spark.read.parquet(f"{options.dir}/ratings"), **vars(configured.likes)).persist()
@@ -71,7 +73,6 @@ def main() -> None:
         rows.append(
             [name, f"{statistics.median(seconds):.1f}", f"{per_like:.0f}", *(f"{ratio:.2f}" for ratio in ratios)]
         )
-    blas = spark._jvm.org.apache.spark.ml.linalg.BLAS.nativeBLAS().getClass().getSimpleName()
     native = blas == "JNIBLAS"
     options_of_java = "" if native else "--conf spark.driver.extraJavaOptions=-Xss16m "
     write(

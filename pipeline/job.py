@@ -119,12 +119,7 @@ class Run:
     def show_example(self, folder: Path) -> None:
         """Print ten recommendations from a release for the configured favourites, and how to go on."""
         recommender = Recommender(folder)
-        movies = []
-        with contextlib.suppress(PipelineError):
-            movies = [recommender.resolve(title) for title in self.config.example.favourites]
-        if not movies:
-            # Another catalogue than the one the example was written for: its two best-known titles.
-            movies = [recommender.resolve(f"id:{row.movie_id}") for row in recommender.recommend([], k=2)]
+        movies = recommender.example(self.config.example.favourites)
         favourites = [named(movie) for movie in movies]
         rows = recommender.recommend([movie.movie_id for movie in movies])
         self.console.print("", recommendations_table(favourites, rows), "")

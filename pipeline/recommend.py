@@ -1,5 +1,6 @@
 """Asking a release: recommendations, one movie's list, and titles as people type them. DuckDB only, no Spark."""
 
+import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,11 +26,10 @@ BY_LISTS = """
 """
 
 STRENGTHS = """
-    select neighbour_id, sum(similarity) / max(sum(similarity)) over () as strength
-    from neighbours
-    where movie_id = any(?::int[]) and neighbour_id != all(?::int[])
-    group by neighbour_id
-    qualify neighbour_id = any(?::int[])
+    select movie_id, score / max(score) over () as strength
+    from listed([?::int[]])
+    where movie_id != all(?::int[])
+    qualify movie_id = any(?::int[]) and strength > 0 and reasons is not null
 """
 
 
@@ -200,8 +200,7 @@ class Recommender:
     def strengths(self, favourites: list[int], movie_ids: list[int]) -> dict[int, float]:
         """Return for each of these movies how well it goes with the favourites, in units of the title of the whole
         catalogue that goes with them best: 0 to 1. Movies that are on no favourite's list are left out."""
-        rows = self._rows(STRENGTHS, [favourites, favourites, movie_ids])
-        return {movie_id: strength for movie_id, strength in rows if strength > 0}
+        return dict(self._rows(STRENGTHS, [favourites, favourites, movie_ids]))
 
     def titles_left(self, steering: Steering) -> int:
         """Return how many movies of the catalogue the steering's filter leaves. Raises as recommend does."""
@@ -218,6 +217,12 @@ class Recommender:
             for rank, movie_id in enumerate(movie_ids, 1)
             if movie_id in known
         ]
+
+    def example(self, titles: list[str]) -> list[Match]:
+        """Return the movies of these titles, or, in another catalogue than they were chosen for, its two best known."""
+        with contextlib.suppress(AmbiguousTitleError):
+            return [self.resolve(title) for title in titles]
+        return self.movies([row.movie_id for row in self.recommend([], k=2)])
 
     def starters(self, k: int = 6) -> list[Match]:
         """Return k well-known titles that have little in common, to begin with."""
@@ -269,7 +274,13 @@ class Recommender:
             raise PipelineError(f"sql: {str(error).splitlines()[0]}") from error
 
     def _rows(self, statement: str, parameters: list) -> list[tuple]:
-        return self._connection.cursor().execute(statement, parameters).fetchall()
+        try:
+            return self._connection.cursor().execute(statement, parameters).fetchall()
+        except duckdb.Error as error:
+            raise PipelineError(
+                f"{self.release_id}: this release cannot answer ({str(error).splitlines()[0]}); it is damaged or "
+                "was made by another version: go back with `python -m pipeline rollback`, or run ./spark-submit.sh"
+            ) from error
 
 
 def named(movie: Match) -> str:

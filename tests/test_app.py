@@ -1,12 +1,15 @@
 """The page's logic, without a browser."""
 
+import html
 import re
 import sys
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.conftest import MOVIES, NEIGHBOURS, ROOT, publish
+from app.address import Choice, from_address, to_address
+from pipeline.recommend import Steering
+from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, ROOT, publish
 
 
 @pytest.fixture
@@ -14,56 +17,147 @@ def page(warehouse, monkeypatch):
     return open_page(warehouse, monkeypatch)
 
 
-def open_page(warehouse, monkeypatch):
+def open_page(warehouse, monkeypatch, **parameters):
     import streamlit as st
 
     st.cache_resource.clear()
+    st.cache_data.clear()
     monkeypatch.setattr(sys, "argv", ["streamlit_app.py", "--set", f"warehouse.dir={warehouse}"])
-    return AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=30).run()
+    page = AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=30)
+    for name, value in parameters.items():
+        page.query_params[name] = value
+    return page.run()
 
 
-def labels(page):
-    return [button.label for button in page.button]
+def keyed(page, prefix):
+    """Return the labels of the buttons whose key begins so."""
+    return [button.label for button in page.button if (button.key or "").startswith(prefix)]
+
+
+def films(page):
+    """Return the cards' texts."""
+    bodies = [element.proto.body for element in page.get("html")]
+    texts = [html.unescape(re.sub(r"<[^>]*>", " ", body)) for body in bodies if 'class="film"' in body]
+    return [" ".join(text.split()) for text in texts]
+
+
+def find(page, text):
+    return page.text_input[0].set_value(text).run()
+
+
+def press(page, key):
+    page.button(key=key).click().run()
+    assert not page.exception
+    return page
 
 
 def test_a_visitor_picks_two_favourites_and_gets_films_with_reasons(page):
     assert not page.exception
-    assert any("Meanwhile" in caption.value for caption in page.caption)
-    page.text_input[0].set_value("toy stroy").run()
-    assert labels(page) == ["Toy Story (1995)", "Toy Story 2 (1999)"]
-    page.button[0].click().run()
+    assert "what most people like" in page.subheader[0].value
+    find(page, "toy stroy")
+    assert keyed(page, "pick-") == ["**Toy Story \\(1995\\)** :small[Animation, Comedy]",
+                                    "**Toy Story 2 \\(1999\\)** :small[Animation, Comedy]"]  # fmt: skip
+    press(page, "pick-1")
     assert page.text_input[0].value == ""
-    page.text_input[0].set_value("heat 1995").run()
-    page.button[0].click().run()
-    assert not page.exception
-    assert labels(page) == ["Toy Story (1995)", "Heat (1995)"]
-    titles = [markdown.value for markdown in page.markdown]
-    assert titles[:2] == ["**1. Toy Story 2** (1999)", "**2. The Matrix** (1999)"]
-    captions = [caption.value for caption in page.caption]
-    assert "Animation · Comedy  \nBecause you like Toy Story \\(100%\\)" in captions
-    assert "Action  \nBecause you like Heat \\(75%\\), Toy Story \\(25%\\)" in captions
+    press(find(page, "heat 1995"), "pick-3")
+    assert keyed(page, "drop-") == ["Toy Story \\(1995\\)", "Heat \\(1995\\)"]
+    first, second, third = films(page)[:3]
+    assert first == (
+        "TS 1 Toy Story 2 1999 Animation · Comedy 100% · excellent match Because you liked Toy Story 100% "
+        "★ 3.8 of 5 by 90 people"
+    )
+    assert "2 The Matrix 1999 Action 67% · very good match Because you liked Heat 75% · Toy Story 25%" in second
+    assert third.startswith("AF 3 Amélie (Le Fabuleux destin) 2001")
+
+
+def test_a_newcomer_can_start_without_typing(page):
+    assert len(keyed(page, "start-")) == len([row for row in POPULARITY if row[0] == "*"])  # of six that are asked for
+    press(page, "example")
+    assert len(keyed(page, "drop-")) == 2
+    assert keyed(page, "start-") == []
 
 
 def test_a_favourite_can_be_taken_back(page):
-    page.text_input[0].set_value("matrix").run()
-    page.button[0].click().run()
-    assert labels(page) == ["The Matrix (1999)"]
-    page.button[0].click().run()
-    assert labels(page) == []
-    assert any("Meanwhile" in caption.value for caption in page.caption)
+    press(find(page, "matrix"), "pick-5")
+    press(page, "drop-5")
+    assert keyed(page, "drop-") == []
+    assert "what most people like" in page.subheader[0].value
+
+
+def test_more_like_this_and_not_for_me(warehouse, monkeypatch):
+    page = open_page(warehouse, monkeypatch, likes="3")
+    assert [film.split(" ")[1:4] for film in films(page)] == [["1", "The", "Matrix"], ["2", "Amélie", "(Le"],
+                                                             ["3", "Toy", "Story"]]  # fmt: skip
+    press(page, "less-5")
+    # The Matrix leaves, and its list takes away what Heat's gave Toy Story, which stays as popular with everyone.
+    assert keyed(page, "forgive-") == ["The Matrix \\(1999\\)"]
+    assert [film for film in films(page) if "The Matrix" in film] == []
+    assert "Much liked by everyone" in next(film for film in films(page) if "Toy Story 1995" in film)
+    press(page, "forgive-5")
+    assert "The Matrix" in films(page)[0]
+    press(page, "more-6")
+    assert keyed(page, "drop-") == ["Heat \\(1995\\)", "Amélie \\(Le Fabuleux destin\\) \\(2001\\)"]
+
+
+def test_steering_acts_and_says_what_is_left(warehouse, monkeypatch):
+    page = open_page(warehouse, monkeypatch, likes="1,3")
+    page.multiselect(key="genres").set_value(["Comedy"]).run()
+    assert all("Comedy" in film for film in films(page))
+    comedies = sum("Comedy" in movie[3] for movie in MOVIES)
+    assert f"{comedies} of {len(MOVIES)} titles fit your filter." in [caption.value for caption in page.caption]
+    page.slider(key="years").set_value((2013, 2013)).run()
+    assert [film.split(" Comedy")[0] for film in films(page)] == ["H 1 The Heat 2013"]
+    assert "Only 1 fit" in page.info[0].value
+    page.multiselect(key="without").set_value(["Crime"]).run()
+    assert films(page) == [] and "No other title fits" in page.info[0].value
+    assert "genres := ['Comedy'], without_genres := ['Crime'], from_year := 2013" in page.code[0].value
+    page.button[[button.label for button in page.button].index("Start over with these")].click().run()
+    assert page.multiselect(key="genres").value == [] and len(keyed(page, "drop-")) == 2
+
+
+def test_the_address_gives_the_same_page_again(warehouse, monkeypatch):
+    page = open_page(warehouse, monkeypatch, likes="3")
+    page.select_slider(key="hidden").set_value(1.0).run()
+    page.select_slider(key="variety").set_value(0.5).run()
+    page.button[[button.label for button in page.button].index("Surprise me")].click().run()
+    address = dict(page.query_params)
+    assert address == {"likes": "3", "hidden": "1", "variety": "0.5", "surprise": "1"}
+    again = open_page(warehouse, monkeypatch, **address)
+    assert films(again) == films(page) and films(page) != films(open_page(warehouse, monkeypatch, likes="3"))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"likes": "1;drop table movies,,-5,1e9,99999999999999999999,٣"},
+        {"likes": ",".join(map(str, range(1000))), "not": "1,1,1"},
+        {"genres": "<script>~'; --~" + "x" * 5000, "years": "abc-9999999", "hidden": "nan", "variety": "1e400"},
+        {"likes": "../../etc/passwd", "surprise": "-1", "years": "3000-1", "session": "x" * 10000},
+    ],
+)
+def test_an_address_from_anybody_never_breaks_the_page(warehouse, monkeypatch, parameters):
+    page = open_page(warehouse, monkeypatch, **parameters)
+    assert not page.exception and not page.error
+    assert "Release" in page.caption[-1].value
+
+
+def test_addresses_are_read_as_they_are_written():
+    steering = Steering((5,), ("Film-Noir", "(none)"), ("Sci-Fi",), 1990, None, -0.5, 0.25, 7)
+    for choice in (Choice(), Choice((1, 3)), Choice((2**31 - 1,), steering), Choice((), Steering(to_year=0))):
+        assert from_address(to_address(choice)) == choice
+    assert to_address(Choice()) == {}
+    assert from_address({"likes": "1,1,2", "not": "2,3"}) == Choice((1, 2), Steering(dislikes=(3,)))
 
 
 def test_a_cold_favourite_is_labelled(page):
-    page.text_input[0].set_value("unseen").run()
-    page.button[0].click().run()
-    captions = [caption.value for caption in page.caption]
-    assert "Crime  \nMuch liked in the genres of Unseen \\(100%\\)" in captions
-    assert "Action  \nMuch liked by everyone" in captions
+    press(find(page, "unseen"), "pick-9")
+    assert any("Crime" in film and "Much liked in the genres of Unseen 100%" in film for film in films(page))
+    assert any("Action Much liked by everyone" in film for film in films(page))
 
 
 def test_nothing_found_is_said(page):
-    page.text_input[0].set_value("qqqqqqqq").run()
-    assert labels(page) == []
+    find(page, "qqqqqqqq")
+    assert keyed(page, "pick-") == []
     assert any("No other title" in caption.value for caption in page.caption)
 
 
@@ -73,21 +167,40 @@ def test_an_empty_warehouse_is_one_friendly_sentence(tmp_path, monkeypatch):
     assert "./spark-submit.sh" in page.info[0].value
 
 
+def test_a_release_that_cannot_answer_is_one_friendly_sentence(tmp_path, monkeypatch):
+    folder = publish(tmp_path)
+    (folder / "serving.duckdb").write_bytes(b"not a database" * 1000)
+    page = open_page(tmp_path, monkeypatch)
+    assert not page.exception
+    assert "rollback" in page.info[0].value
+
+
 def test_a_new_release_is_picked_up_by_an_open_page(tmp_path, monkeypatch):
     first = publish(tmp_path)
-    page = open_page(tmp_path, monkeypatch)
+    page = open_page(tmp_path, monkeypatch, likes="1,3", genres="Comedy")
     assert any(first.name in caption.value for caption in page.caption)
-    second = publish(tmp_path, neighbours=NEIGHBOURS[:2])
+    # Without Heat: what was picked goes on without it.
+    movies = [movie for movie in MOVIES if movie[0] != 3]
+    lists = [row for row in NEIGHBOURS if 3 not in row[:2]]
+    lists = [(5, 1, 1, 0.25) if row[:2] == (5, 1) else row for row in lists]
+    popularity = [("*", 5, 1, 1.0), ("*", 1, 2, 0.75), ("Comedy", 1, 1, 0.75)]
+    factors = [(movie, [1.0, 0.5]) for movie in (1, 2, 5)]
+    second = publish(tmp_path, movies=movies, neighbours=lists, popularity=popularity, item_factors=factors)
     page.run()
+    assert not page.exception
     assert any(second.name in caption.value for caption in page.caption)
+    assert keyed(page, "drop-") == ["Toy Story \\(1995\\)"]
+    assert page.multiselect(key="genres").value == ["Comedy"]
 
 
 def test_markup_in_titles_is_shown_as_text(tmp_path, monkeypatch):
     evil = "<script>alert(1)</script> *bold* [link](http://x) $x$ :smile:"
     publish(tmp_path, movies=[MOVIES[0], (2, evil, *MOVIES[1][2:]), *MOVIES[2:]])
     page = open_page(tmp_path, monkeypatch)
-    page.text_input[0].set_value("toy story").run()
-    page.button[0].click().run()
-    shown = page.markdown[0].value.removeprefix("**1. ").removesuffix("** (1999)")
-    assert re.sub(r"\\(.)", r"\1", shown) == evil
+    press(find(page, "toy story"), "pick-1")
+    body = next(element.proto.body for element in page.get("html") if 'class="film"' in element.proto.body)
+    assert "<script" not in body and html.escape(evil) in body
+    press(page, "more-2")
+    shown = keyed(page, "drop-2")[0]
+    assert re.sub(r"\\(.)", r"\1", shown) == f"{evil} (1999)"
     assert not re.search(r"(?<!\\)[<>*\[\]$:()]", shown)

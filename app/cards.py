@@ -1,0 +1,102 @@
+"""A recommendation as a card: HTML of our own with everything from the catalogue escaped."""
+
+from html import escape
+
+from pipeline.recommend import Recommendation
+
+# The hue of a drawn poster, in degrees, by the first genre that is here.
+HUES = {
+    "Animation": 28, "Children": 40, "Comedy": 48, "Musical": 320, "Romance": 340, "Drama": 222, "Western": 20,
+    "Adventure": 150, "Fantasy": 280, "Sci-Fi": 190, "Action": 5, "War": 80, "Horror": 355, "Thriller": 250,
+    "Crime": 235, "Mystery": 265, "Film-Noir": 210, "Documentary": 170, "IMAX": 200,
+}  # fmt: skip
+SMALL_WORDS = {
+    "the",
+    "a",
+    "an",
+    "of",
+    "and",
+    "in",
+    "on",
+    "to",
+    "le",
+    "la",
+    "les",
+    "de",
+    "der",
+    "die",
+    "das",
+    "el",
+    "il",
+}
+WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.0, "fair")]
+
+
+def card(row: Recommendation, strength: float | None, poster: str | None) -> str:
+    """Return a card's HTML. strength: see Recommender.strengths, None where the favourites have no lists. poster: an
+    image as a data: address, None for a drawn one."""
+    year = f'<span class="year">{row.year}</span>' if row.year else ""
+    return (
+        f'<article class="film">{poster_image(row, poster)}<div class="about">'
+        f'<h3><span class="rank">{row.rank}</span> {escape(row.title)} {year}</h3>'
+        f'<p class="genres">{" · ".join(map(escape, row.genres)) or "no genres listed"}</p>'
+        f"{match_bar(strength)}"
+        f'<p class="because">{reason(row)}</p>'
+        f'<p class="facts">{" · ".join(facts(row))}</p>'
+        "</div></article>"
+    )
+
+
+def poster_image(row: Recommendation, poster: str | None) -> str:
+    """Return the poster, or one drawn from the title's first letters in the colour of its genre."""
+    if poster:
+        return f'<img class="poster" alt="" src="{escape(poster)}">'
+    hue = next((HUES[genre] for genre in row.genres if genre in HUES), 222)
+    words = [word for word in row.title.split() if word.lower() not in SMALL_WORDS and word[0].isalnum()]
+    initials = "".join(word[0] for word in words[:2]).upper() or "·"
+    return f'<div class="poster drawn" style="--hue:{hue}" aria-hidden="true"><span>{escape(initials)}</span></div>'
+
+
+def match_bar(strength: float | None) -> str:
+    """Return the strength as a bar and in words; nothing without one."""
+    if strength is None:
+        return ""
+    percent = max(1, round(100 * strength))
+    word = next(word for least, word in WORDS if strength >= least)
+    return (
+        f'<p class="match" title="in units of the best match in the whole catalogue">'
+        f'<span class="bar" aria-hidden="true"><i style="width:{percent}%"></i></span> {percent}% · {word} match</p>'
+    )
+
+
+def reason(row: Recommendation) -> str:
+    """Return in words, as HTML, why a movie is recommended."""
+    shares = " · ".join(f"<b>{escape(because.title)}</b> {because.share:.0%}" for because in row.because[:4])
+    if len(row.because) > 4:
+        shares += f" · and {len(row.because) - 4} more"
+    if row.source == "neighbours":
+        return f"Because you liked {shares}"
+    if row.source == "genre popularity":
+        return f"Much liked in the genres of {shares}"
+    if row.source == "filter":
+        return "Fits your filter; not tied to your favourites"
+    return "Much liked by everyone; not tied to your favourites" if row.because else "Much liked by everyone"
+
+
+def facts(row: Recommendation) -> list[str]:
+    """Return what is known about the title, as HTML: how well and how often it was rated, and where to read on."""
+    said = []
+    if row.mean_rating is not None:
+        people = "1 person" if row.n_ratings == 1 else f"{row.n_ratings:,} people"
+        said.append(f'<span class="stars">★ {row.mean_rating:.1f}</span> of 5 by {people}')
+    else:
+        said.append("not rated yet")
+    links = []
+    if row.imdb_id:
+        links.append(("IMDb", f"https://www.imdb.com/title/{row.imdb_id}/"))
+    if row.tmdb_id:
+        links.append(("TMDB", f"https://www.themoviedb.org/movie/{row.tmdb_id}"))
+    for name, address in links:
+        label = f'aria-label="{escape(row.title)} on {name}"'
+        said.append(f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer" {label}>{name}</a>')
+    return said

@@ -1,0 +1,74 @@
+"""The controls that steer: each is a parameter of the recommend macro."""
+
+import streamlit as st
+
+from app.address import Choice
+from pipeline.recommend import Catalogue, Steering
+
+HIDDEN = {-1.0: "Blockbusters", -0.5: "Well-known", 0.0: "Balanced", 0.5: "Lesser-known", 1.0: "Hidden gems"}
+VARIETY = {0.0: "Closest", 0.25: "A little", 0.5: "Varied", 0.75: "Very varied"}
+KEPT = {"persist_state": "session"}  # while the visitor looks at another page
+
+
+def remember(choice: Choice, catalogue: Catalogue) -> None:
+    """Set favourites and controls to a choice, on a first visit or when a saved session is opened.
+
+    What this catalogue does not know is left out; a value between two steps of a slider goes to the nearer one.
+    """
+    steering, state = choice.steering, st.session_state
+    state.favourites, state.dislikes = list(choice.favourites), list(steering.dislikes)
+    state.surprise = steering.surprise
+    state.genres = [genre for genre in steering.genres if genre in catalogue.genres]
+    state.without = [genre for genre in steering.without_genres if genre in catalogue.genres]
+    first, last = catalogue.first_year, catalogue.last_year
+    span = [year if year is not None else end for year, end in [(steering.from_year, first), (steering.to_year, last)]]
+    low, high = (min(max(year, first), last) for year in span)
+    state.years = (low, max(low, high))
+    state.hidden = min(HIDDEN, key=lambda step: abs(step - steering.hidden))
+    state.variety = min(VARIETY, key=lambda step: abs(step - steering.variety))
+
+
+def chosen(catalogue: Catalogue) -> Choice:
+    """Return favourites and controls as they stand."""
+    state = st.session_state
+    low, high = state.years
+    return Choice(
+        tuple(state.favourites),
+        Steering(
+            dislikes=tuple(state.dislikes),
+            genres=tuple(state.genres),
+            without_genres=tuple(state.without),
+            from_year=low if low > catalogue.first_year else None,
+            to_year=high if high < catalogue.last_year else None,
+            hidden=state.hidden,
+            variety=state.variety,
+            surprise=state.surprise,
+        ),
+    )
+
+
+def controls(catalogue: Catalogue) -> None:
+    """Draw the controls."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.multiselect("Genres", catalogue.genres, key="genres", placeholder="any", **KEPT)
+        st.select_slider("Well-known or hidden", list(HIDDEN), format_func=HIDDEN.get, key="hidden", **KEPT)
+        if catalogue.first_year < catalogue.last_year:
+            st.slider("Years", catalogue.first_year, catalogue.last_year, key="years", **KEPT)
+    with right:
+        st.multiselect("Without", catalogue.genres, key="without", placeholder="nothing left out", **KEPT)
+        st.select_slider("Variety", list(VARIETY), format_func=VARIETY.get, key="variety", **KEPT)
+        with st.container(horizontal=True, vertical_alignment="bottom", height="stretch"):
+            st.button("Surprise me", icon=":material/casino:", on_click=surprise, help="Another mix of what fits you")
+            st.button("Start over with these", icon=":material/restart_alt:", on_click=remember_favourites,
+                      args=(catalogue,), help="Keep your favourites, reset everything else")  # fmt: skip
+
+
+def surprise() -> None:
+    """Draw another sample: the number stands in the address, so that a link gives the same surprise."""
+    st.session_state.surprise = st.session_state.surprise % 999_983 + 1
+
+
+def remember_favourites(catalogue: Catalogue) -> None:
+    """Keep the favourites and forget all steering."""
+    remember(Choice(tuple(st.session_state.favourites)), catalogue)
