@@ -23,7 +23,7 @@ def page() -> None:
     catalogue = catalogue_of(recommender, recommender.release_id)
     begin(recommender, catalogue)
     st.title("Ten films for you")
-    with st.container(key="search-area"):
+    with st.container(key="search-area", gap=None):
         search(recommender)
     picked(recommender)
     if st.session_state.favourites:
@@ -86,9 +86,9 @@ def search(recommender: Recommender) -> None:
         return
     taken = {*st.session_state.favourites, *st.session_state.dislikes}
     matches = [match for match in recommender.search(text, SUGGESTIONS + len(taken)) if match.movie_id not in taken]
-    if not matches:
-        st.caption("No other title like that. Fewer letters find more.")
     with st.container(key="suggestions", gap="xsmall"):
+        if not matches:
+            st.caption("No other title like that. Fewer letters find more.")
         for match in matches[:SUGGESTIONS]:
             genres = ", ".join(match.genres[:3])
             label = f"**{plain(named(match))}**" + (f" :small[{plain(genres)}]" if genres else "")

@@ -51,12 +51,14 @@ def controls(catalogue: Catalogue) -> None:
     """Draw the controls."""
     left, right = st.columns(2, gap="medium")
     with left:
-        st.multiselect("Genres", catalogue.genres, key="genres", placeholder="any", **KEPT)
+        st.multiselect("Genres", catalogue.genres, key="genres", placeholder="any", select_all=False, **KEPT)
         st.select_slider("Well-known or hidden", list(HIDDEN), format_func=HIDDEN.get, key="hidden", **KEPT)
         if catalogue.first_year < catalogue.last_year:
             st.slider("Years", catalogue.first_year, catalogue.last_year, key="years", **KEPT)
     with right:
-        st.multiselect("Without", catalogue.genres, key="without", placeholder="nothing left out", **KEPT)
+        st.multiselect(
+            "Without", catalogue.genres, key="without", placeholder="nothing left out", select_all=False, **KEPT
+        )
         st.select_slider("Variety", list(VARIETY), format_func=VARIETY.get, key="variety", **KEPT)
         with st.container(horizontal=True, vertical_alignment="bottom", height="stretch"):
             st.button("Surprise me", icon=":material/casino:", on_click=surprise, help="Another mix of what fits you")

@@ -41,15 +41,20 @@ weighed as (
 shortlist as (
     select *, row_number() over (order by tier, weight desc, movie_id) as place, weight / max(weight) over () as relevance
     from weighed
-    qualify place <= if(variety > 0, 5 * k, k)
+    -- up to 50 movies on the other side of a join DuckDB reads only their lists, not all
+    qualify place <= if(variety > 0, 4 * k, k)
 ),
 -- How alike are two titles on the shortlist? Their similarity in units of the best one on the list it stands on.
 alike as (
-    select neighbours.movie_id as picked_id, neighbour_id as movie_id, similarity / best as likeness
-    from neighbours
-    join shortlist on shortlist.movie_id = neighbours.movie_id
-    join (select movie_id, similarity as best from neighbours where rank = 1) as top on top.movie_id = neighbours.movie_id
-    where variety > 0 and best > 0
+    select picked_id, movie_id, likeness
+    from (
+        select
+            neighbours.movie_id as picked_id, neighbour_id as movie_id,
+            similarity / max(similarity) over (partition by neighbours.movie_id) as likeness
+        from neighbours join shortlist on shortlist.movie_id = neighbours.movie_id
+        where variety > 0
+    )
+    join shortlist using (movie_id)
 ),
 -- Maximal marginal relevance (Carbonell and Goldstein 1998): the next title is the one with the largest
 -- (1 - variety) * relevance - variety * likeness to the nearest of those picked before.

@@ -1,0 +1,190 @@
+"""What a visitor does, in a real browser: a catalogue of 100 thousand titles, and one made by hand."""
+
+import os
+import re
+import urllib.parse
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.sync_api import expect, sync_playwright
+
+from benchmarks import page as server
+from pipeline.recommend import Recommender
+from tests.conftest import MOVIES, NEIGHBOURS, publish
+
+SEARCH = "A film you love"
+SERIOUS = ("serious", "critical")
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = os.environ.get("CHROMIUM") or server.chromium()
+    if path is None:
+        pytest.skip("no Chromium here, and none could be installed: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """The page on a hundred thousand titles, and its release."""
+    warehouse = tmp_path_factory.mktemp("large")
+    folder = server.publish(warehouse, 100_000, 20)
+    with server.served(warehouse) as (address, _):
+        yield address, Recommender(folder)
+
+
+@pytest.fixture
+def visit(chromium):
+    """Return a function that opens an address in a window of its own and fails on any script error."""
+    contexts, errors = [], []
+
+    def open_page(address, *, width=1280, scheme="light"):
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        foreign = lambda url: urllib.parse.urlsplit(url).hostname not in ("127.0.0.1", None)  # noqa: E731
+        page.on("request", lambda request: foreign(request.url) and errors.append(f"asked {request.url}"))
+        page.goto(address)
+        page.locator(".film").first.wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def settled(page):
+    """Wait until the page has come to rest, and return it."""
+    expect(page.locator("[data-stale=true]")).to_have_count(0)
+    expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0)
+    return page
+
+
+def films(page):
+    """Return the films' titles with their years, without their ranks."""
+    titles = settled(page).locator(".film h3").all_inner_texts()
+    return [title.split(" ", 1)[1] for title in titles]
+
+
+def pick(page, text, title):
+    """Type, and take the suggestion with this title."""
+    page.get_by_label(SEARCH).first.press_sequentially(text, delay=20)
+    page.locator(".st-key-suggestions button", has_text=title).first.click()
+    expect(page.locator(".st-key-favourites button", has_text=title).first).to_be_visible()
+    return settled(page)
+
+
+def serious_findings(page):
+    """Return what axe-core has against the page, as 'rule: element' for what it calls serious or critical."""
+    settled(page).evaluate(AXE_FILE_PATH.read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:200]}" for rule in found if rule["impact"] in SERIOUS for node in rule["nodes"]
+    ]
+
+
+def test_a_visitor_searches_picks_dislikes_filters_and_shares(large, visit):
+    address, recommender = large
+    first, second = [movie for movie in recommender.starters(40) if movie.title.count(" ") > 2][:2]
+    page = visit(address)
+    for movie in (first, second):
+        typo = movie.title[:3] + movie.title[4:]
+        pick(page, f"{typo} {movie.year}", movie.title)
+    ten = films(page)
+    expected = recommender.recommend([first.movie_id, second.movie_id])
+    assert ten == [f"{row.title} {row.year}" for row in expected]
+    assert "Because you liked" in page.locator(".film").first.inner_text()
+
+    page.locator("[class*=st-key-less-] button").first.click()
+    expect(page.locator("[class*=st-key-forgive-]")).to_have_count(1)
+    without = films(page)
+    assert len(without) == 10 and ten[0] not in without
+
+    page.get_by_text("Steer").click()
+    page.get_by_role("combobox", name="Genres").fill("Come")
+    page.get_by_role("option", name="Comedy").click()
+    expect(page.get_by_text(re.compile(r"[\d,]+ of 100,000 titles fit your filter"))).to_be_visible()
+    comedies = films(page)
+    assert all("Comedy" in text for text in page.locator(".film .genres").all_inner_texts())
+
+    again = visit(page.url)
+    assert films(again) == comedies
+    again.get_by_text("Show me the SQL").click()
+    statement = again.locator("[data-testid=stCode]").inner_text()
+    assert f"dislikes := [{expected[0].movie_id}], genres := ['Comedy']" in " ".join(statement.split())
+
+
+def test_a_newcomer_starts_with_the_keyboard_alone(large, visit):
+    page = visit(large[0])
+    page.locator(".st-key-starters button").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("[class*=st-key-drop-]")).to_have_count(1)
+    page.get_by_label(SEARCH).first.focus()
+    page.keyboard.type("night")
+    page.locator(".st-key-suggestions button").first.wait_for()
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('.st-key-suggestions') !== null"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("[class*=st-key-drop-]")).to_have_count(2)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_findings_of_axe_and_nothing_wider_than_a_phone(large, visit, scheme):
+    address, recommender = large
+    likes = ",".join(str(movie.movie_id) for movie in recommender.starters(3))
+    page = visit(f"{address}/?likes={likes}&genres=Comedy~Drama&variety=0.5&not=1", width=380, scheme=scheme)
+    assert serious_findings(page) == []
+    assert settled(page).evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 380
+    assert page.locator(".film").first.bounding_box()["width"] > 300
+    start = visit(address, scheme=scheme)
+    start.get_by_label(SEARCH).first.press_sequentially("night")
+    start.locator(".st-key-suggestions button").first.wait_for()
+    assert serious_findings(start) == []
+
+
+def test_suggestions_move_nothing(large, visit):
+    page = visit(large[0])
+    before = settled(page).locator(".film").first.bounding_box()
+    page.get_by_label(SEARCH).first.press_sequentially("night")
+    page.locator(".st-key-suggestions button").first.wait_for()
+    assert page.locator(".film").first.bounding_box() == before
+
+
+def test_a_new_release_arrives_under_an_open_page(chromium, visit, tmp_path):
+    first = publish(tmp_path)
+    with server.served(tmp_path) as (address, _):
+        page = visit(f"{address}/?likes=3")
+        assert films(page) == ["The Matrix 1999", "Amélie (Le Fabuleux destin) 2001", "Toy Story 1995"]
+        expect(page.get_by_text(first.name)).to_be_visible()
+        lists = [row for row in NEIGHBOURS if row[0] != 3] + [(3, 1, 1, 0.75), (3, 5, 2, 0.25)]
+        second = publish(tmp_path, neighbours=sorted(lists))
+        pick(page, "emma", "Emma")
+        expect(page.get_by_text(second.name)).to_be_visible()
+        assert films(page)[0] == "Toy Story 1995"
+        (tmp_path / "CURRENT").write_text("nonsense")
+        page.locator("[class*=st-key-more-] button").first.click()
+        expect(page.get_by_text("names no published release")).to_be_visible()
+        (tmp_path / "CURRENT").write_text(first.name + "\n")
+        back = visit(f"{address}/?likes=3")
+        assert films(back)[0] == "The Matrix 1999"
+
+
+def test_markup_in_titles_runs_nothing(chromium, visit, tmp_path):
+    evil = "<img src=x onerror=\"document.title='owned'\"> [x](javascript:alert(1))"
+    publish(tmp_path, movies=[MOVIES[0], (2, evil, *MOVIES[1][2:]), *MOVIES[2:]])
+    with server.served(tmp_path) as (address, _):
+        page = visit(f"{address}/?likes=1")
+        assert films(page)[0] == f"{evil} 1999"
+        page.locator(".st-key-more-2 button").click()
+        expect(page.locator(".st-key-favourites button", has_text=evil).first).to_be_visible()
+        assert page.title() == "Ten films for you"
+        assert page.locator("img[src=x]").count() == 0
