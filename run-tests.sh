@@ -7,6 +7,7 @@ cd "$ROOT"
 . ./setup.sh
 setup_python requirements.txt requirements-dev.txt
 setup_java
+setup_browser
 export PYSPARK_PYTHON="$PYTHON" PYSPARK_DRIVER_PYTHON="$PYTHON" SPARK_LOCAL_IP=127.0.0.1
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .

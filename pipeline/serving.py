@@ -107,6 +107,7 @@ def build_database(release: Path, *, popularity_weight: float, variables: dict[s
         tempfile.TemporaryDirectory(prefix=".spill-", dir=release) as spill,
         duckdb.connect(str(database), config={**BUILDER, "temp_directory": spill}) as connection,
     ):
+        connection.execute("set enable_progress_bar = false")
         for table, columns in schemas.TABLES.items():
             files = sorted((release / table).glob("*.parquet"))
             if not files and table == "metrics":

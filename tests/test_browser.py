@@ -1,12 +1,11 @@
 """What a visitor does, in a real browser: a catalogue of 100 thousand titles, and one made by hand."""
 
-import os
 import re
 import urllib.parse
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from benchmarks import page as server
 from pipeline.recommend import Recommender
@@ -19,11 +18,11 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = os.environ.get("CHROMIUM") or server.chromium()
-    if path is None:
-        pytest.skip("no Chromium here, and none could be installed: apt install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        try:
+            browser = server.launched(playwright)
+        except Error as error:
+            pytest.skip(f"no Chromium that starts ({str(error).splitlines()[0]}); apt install chromium")
         yield browser
         browser.close()
 
