@@ -26,7 +26,8 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
     """Return ratings and words, persisted, and between them the movies table, saved; save what was rejected."""
     config, spark = run.config, run.spark
     with run.stage("ingest") as stage:
-        read_ratings = reader.read_ratings(spark, config.data.dir)
+        read_more = reader.read_more_ratings(spark, config.data.more_ratings)
+        read_ratings = reader.together(reader.read_ratings(spark, config.data.dir), read_more)
         read_movies = reader.read_movies(spark, config.data.dir)
         read_links = reader.read_links(spark, config.data.dir)
         read_tags = reader.read_tags(spark, config.data.dir)
@@ -35,7 +36,9 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         known = checked_movies.where("reason is null")
         bounds = {"min_rating": config.data.min_rating, "max_rating": config.data.max_rating}
         checked_ratings = ingest.checked_ratings(read_ratings, known, **bounds).persist()
-        tally, stars = ingest.require_sound(checked_ratings, config.data.max_rejected_share, config.data.dir)
+        more = reader.files(read_more)
+        places = " and ".join(place for place in (config.data.dir, config.data.more_ratings) if place)
+        tally, stars = ingest.require_sound(checked_ratings, config.data.max_rejected_share, places, more)
         ratings = ingest.accepted_ratings(checked_ratings)
         movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings), files=1)
         checked_tags = read_tags and ingest.checked_tags(read_tags, known).persist()
@@ -45,7 +48,8 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
         run.record_inputs([read_ratings, read_movies, read_links, read_tags, read_imdb], tally)
         if stars[0] == stars[1]:
-            ratings = ingest.interactions_as_likes(ratings, like_rating(config))
+            likes = ingest.interactions_as_likes(checked_ratings, like_rating(config), more)
+            ratings = ingest.accepted_ratings(likes)
         stage.note = f"{tally['accepted']:,} ratings of {movies.count():,} movies, {rejected.count():,} rows rejected"
     return ratings, movies, words
 

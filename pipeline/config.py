@@ -16,7 +16,7 @@ import yaml
 CONF = importlib.resources.files("pipeline").parent / "conf"
 # spark-submit.sh says where the checkout is, because the jobs import pipeline from the zip.
 ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
-PATHS = ("data.dir", "warehouse.dir", "sessions.path", "evaluation.test")
+PATHS = ("data.dir", "data.more_ratings", "warehouse.dir", "sessions.path", "evaluation.test")
 CHOICES = {
     "likes.weight": ("constant", "graded"),
     "als.solver": ("spark", "conjugate_gradient"),

@@ -84,14 +84,16 @@ def checked_ratings(ratings: Rows, known: DataFrame, *, min_rating: float, max_r
 
 
 def require_sound(
-    checked: DataFrame, max_rejected_share: float, folder: str
+    checked: DataFrame, max_rejected_share: float, folder: str, more: list[str] | None = None
 ) -> tuple[dict[str, int], tuple[float, float]]:
     """Return the number of ratings 'accepted' and of those refused by reason, and the fewest and the most stars among
     the accepted; one pass over checked_ratings.
 
+    more: files of data.more_ratings, whose stars say nothing about whether the data set has any.
     Raises PipelineError when none is accepted, or when more than the given share was refused.
     """
-    figures = [F.count("*").alias("n_rows"), F.min("rating").alias("lowest"), F.max("rating").alias("highest")]
+    stars = F.when(~F.col("file").isin(more or []), F.col("rating"))
+    figures = [F.count("*").alias("n_rows"), F.min(stars).alias("lowest"), F.max(stars).alias("highest")]
     rows = {row.reason: row for row in checked.groupBy("reason").agg(*figures).collect()}
     counts = {reason: row.n_rows for reason, row in rows.items()}
     accepted = counts.pop(None, 0)
@@ -113,9 +115,15 @@ def accepted_ratings(checked: DataFrame) -> DataFrame:
     return checked.where("reason is null").select("user_id", "movie_id", "rating", "rated_at")
 
 
-def interactions_as_likes(ratings: DataFrame, like_rating: float) -> DataFrame:
-    """Return ratings that are all alike, and so tell who chose what and nothing else, with the stars of a like."""
-    return ratings.withColumn("rating", F.lit(like_rating).cast("float"))
+def interactions_as_likes(ratings: DataFrame, like_rating: float, more: list[str] | None = None) -> DataFrame:
+    """Return ratings that are all alike, and so tell who chose what and nothing else, with the stars of a like.
+
+    more: files of data.more_ratings, which keep their stars; the others' ratings become likes.
+    """
+    like = F.lit(like_rating).cast("float")
+    if more:
+        like = F.when(F.col("file").isin(more), F.col("rating")).otherwise(like)
+    return ratings.withColumn("rating", like)
 
 
 def interactions_table(interactions: Rows) -> DataFrame:
@@ -243,7 +251,8 @@ def _numbered(rejected: DataFrame, blocks: DataFrame | None) -> DataFrame:
         before = Window.partitionBy("file").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
         starts = blocks.withColumn("before", F.coalesce(F.sum("n_lines").over(before), F.lit(0)))
         rejected = rejected.join(F.broadcast(starts), ["file", "block"], how="left")
-        line = F.col("position") - F.col("first") + F.col("before") + 1
+        # Parquet files that were read together with text files have no blocks here.
+        line = F.coalesce(F.col("position") - F.col("first") + F.col("before"), "position") + 1
     fields = [name for name in rejected.columns if name not in [*PLACE, "reason", "n_lines", "first", "before"]]
     row = F.coalesce("row", F.to_json(F.struct(fields)))
     return rejected.select("file", line.alias("line"), "reason", row.alias("row"))

@@ -1,6 +1,7 @@
 """Reading a MovieLens-shaped folder, in any of its forms, or a file of interactions, into rows of strings that know
 their place in the file."""
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -87,6 +88,37 @@ def read_ratings(spark: SparkSession, place: str) -> Rows:
     return _read_table(spark, place, "ratings", RATINGS)
 
 
+def read_more_ratings(spark: SparkSession, place: str) -> Rows | None:
+    """Return further ratings, as read_ratings does, from a folder, a file or a pattern of files; None for ''.
+
+    Stars are needed here: beside others that have stars, a rating of 1 would be a dislike.
+    Raises PipelineError when there is none, or when one is empty or lacks a column.
+    """
+    if not place:
+        return None
+    if is_interaction_file(place):
+        rows = _read_interactions(spark, place, "ratings") if _exists(spark, place) else None
+    else:
+        rows = _read_table(spark, place, "ratings", RATINGS, required=False)
+    if rows is None:
+        raise PipelineError(f"{place}: no ratings here; give --set data.more_ratings=FILE.csv or a folder with some")
+    return rows
+
+
+def together(rows: Rows, more: Rows | None) -> Rows:
+    """Return the rows of two readings of the same kind, each of which keeps its place; those of the first without a
+    second."""
+    if more is None:
+        return rows
+    blocks = [part.blocks for part in (rows, more) if part.blocks is not None]
+    return Rows(rows.frame.unionByName(more.frame), functools.reduce(DataFrame.unionByName, blocks) if blocks else None)
+
+
+def files(rows: Rows | None) -> list[str]:
+    """Return the files that rows came from, as their place names them. Runs a Spark job over the rows."""
+    return [] if rows is None else [row.file for row in rows.frame.select("file").distinct().collect()]
+
+
 def read_movies(spark: SparkSession, place: str) -> Rows:
     """Return the folder's movies: movie_id, title, genres ('A|B'), all strings; of a file of interactions the ids that
     occur in it, without title and genres. Errors as read_ratings."""
@@ -122,13 +154,13 @@ def is_interaction_file(place: str) -> bool:
     return INTERACTION_FILE.search(place) is not None
 
 
-def _read_interactions(spark: SparkSession, path: str) -> Rows:
+def _read_interactions(spark: SparkSession, path: str, table: str = "interactions") -> Rows:
     first = _first_line(spark, path)
     if first is None:
         raise PipelineError(f"{path}: there is no such file; give the path of a file of interactions")
     separator = "\t" if "\t" in first else "," if "," in first else " "
     fields = first.split(separator)
-    if separator == " ":
+    if separator == " " and table == "interactions":
         lines, blocks = _lines(spark, path)
         items = F.split(F.trim("row"), " +")
         rest = F.slice(items, 2, F.greatest(F.size(items) - 1, F.lit(0)))
@@ -137,9 +169,11 @@ def _read_interactions(spark: SparkSession, path: str) -> Rows:
         )
         rows = Rows(_with_columns(each, RATINGS, F.lit(False)), blocks)
     else:
-        has_header = not all(re.fullmatch(r"[-\d.]*", field) for field in fields)
+        has_header = separator == " " or not all(re.fullmatch(r"[-\d.]*", field) for field in fields)
         layout = Layout(path, separator, '"', None if has_header else RATINGS[: len(fields)])
-        rows = _read_text(spark, path, layout, "interactions", RATINGS, first)
+        rows = _read_text(spark, path, layout, table, RATINGS, first)
+    if table == "ratings":
+        return rows
     return rows._replace(frame=rows.frame.withColumn("rating", F.coalesce("rating", F.lit("1"))))
 
 

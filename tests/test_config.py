@@ -19,7 +19,8 @@ def test_paths_of_files_are_relative_to_the_project_and_settings_to_the_current_
     assert config.load().data.dir == str(config.ROOT / "data/ml-latest-small")
     assert config.load([], ["data.dir=mine", "warehouse.dir=123"]).data.dir == "mine"
     assert config.load().sessions.path == str(config.ROOT / "sessions/sessions.sqlite")
-    assert config.load([], ["sessions.path="]).sessions.path == ""
+    assert config.load().data.more_ratings == ""
+    assert config.load([], ["sessions.path=", "data.more_ratings=7.csv"]).sessions.path == ""
     assert config.load([], ["data.dir=s3a://bucket/ml"]).data.dir == "s3a://bucket/ml"
 
 

@@ -310,3 +310,71 @@ def test_a_file_of_interactions_names_what_is_wrong_with_it(spark, tmp_path):
         reader.read_ratings(spark, str(tmp_path / "pairs.csv"))
     with pytest.raises(PipelineError, match="no such file"):
         reader.read_ratings(spark, str(tmp_path / "none.txt"))
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_further_ratings_are_merged_by_user_and_movie(spark, tmp_path, form):
+    columns = {"userId": [1, 1, 2, 9], "movieId": [1, 2, 1, 7], "rating": [3.0, 3.0, 2.0, 4.0]}
+    columns["timestamp"] = [1000, 1000, 1000, 1000]
+    if form == "csv":
+        lines = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+        (tmp_path / "ratings.csv").write_text(RATINGS + "\n".join(lines) + "\n")
+    else:
+        pq.write_table(pa.table(columns), tmp_path / "ratings.parquet")
+    folder = write(tmp_path, movies_csv=MOVIES)
+    thumbs = ["1,1,5.0,2000", "1,2,0.5,500", "2147483647,3,5.0,1", "2147483647,99,5.0,1", "2147483647,1,5.0"]
+    (tmp_path / "thumbs.csv").write_text(RATINGS + "\n".join(thumbs) + "\n")
+    more = reader.read_more_ratings(spark, str(tmp_path / "thumbs.csv"))
+    read = reader.together(reader.read_ratings(spark, folder), more)
+    known = ingest.checked_movies(reader.read_movies(spark, folder)).where("reason is null")
+    checked = ingest.checked_ratings(read, known, min_rating=0.5, max_rating=5.0).persist()
+    accepted = [(r.user_id, r.movie_id, r.rating) for r in ingest.accepted_ratings(checked).collect()]
+    assert sorted(accepted) == [(1, 1, 5.0), (1, 2, 3.0), (2, 1, 2.0), (2147483647, 3, 5.0)]
+    rejected = ingest.rejected_table((checked, read)).orderBy("file", "line").collect()
+    first = 2 if form == "csv" else 1  # below the header
+    assert [(row.file.rpartition("/")[2], row.line, row.reason) for row in rejected] == [
+        (f"ratings.{form}", first, "a later rating by the same user exists"),
+        (f"ratings.{form}", first + 3, "movie is not in the catalogue"),
+        ("thumbs.csv", 3, "a later rating by the same user exists"),
+        ("thumbs.csv", 5, "movie is not in the catalogue"),
+        ("thumbs.csv", 6, "wrong number of fields"),
+    ]
+    # Of the thumbs 3 of 5 are refused, of all ratings 5 of 9.
+    files = reader.files(more)
+    assert ingest.require_sound(checked, 0.56, folder, files)[0]["accepted"] == 4
+    with pytest.raises(PipelineError, match="5 of 9 ratings"):
+        ingest.require_sound(checked, 0.55, folder, files)
+    checked.unpersist()
+
+
+def test_thumbs_keep_their_stars_beside_ratings_that_are_all_alike(spark, tmp_path):
+    (tmp_path / "pairs.csv").write_text("userId,itemId\n1,10\n1,11\n2,10\n")
+    (tmp_path / "thumbs.csv").write_text(RATINGS + "7,10,5.0,1\n7,11,0.5,1\n")
+    path = str(tmp_path / "pairs.csv")
+    more = reader.read_more_ratings(spark, str(tmp_path / "thumbs.csv"))
+    known = ingest.checked_movies(reader.read_movies(spark, path))
+    read = reader.together(reader.read_ratings(spark, path), more)
+    checked = ingest.checked_ratings(read, known, min_rating=0.5, max_rating=5.0)
+    assert ingest.require_sound(checked, 0.0, path, reader.files(more)) == ({"accepted": 5}, (1.0, 1.0))
+    likes = ingest.interactions_as_likes(checked, 4.0, reader.files(more))
+    rows = sorted((row.user_id, row.movie_id, row.rating) for row in ingest.accepted_ratings(likes).collect())
+    assert rows == [(1, 10, 4.0), (1, 11, 4.0), (2, 10, 4.0), (7, 10, 5.0), (7, 11, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("thumbs.csv", None, "no ratings here; give --set data.more_ratings="),
+        ("folder", None, "no ratings here; give --set data.more_ratings="),
+        ("thumbs.csv", "", "the file is empty"),
+        ("thumbs.csv", "userId,movieId\n1,1\n", "no rating column"),
+        ("thumbs.csv", "1,1\n", "no rating column"),
+        ("thumbs.txt", "1 10 11\n", "no rating column"),
+    ],
+)
+def test_further_ratings_that_are_no_use_end_in_one_clear_line(spark, tmp_path, name, text, words):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(PipelineError, match=words) as error:
+        reader.read_more_ratings(spark, str(tmp_path / name))
+    assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value)

@@ -1,5 +1,6 @@
 """The jobs as an operator runs them: through spark-submit.sh, from CSV to recommendations."""
 
+import hashlib
 import os
 import platform
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from pipeline import release
 from pipeline.recommend import Recommender
+from pipeline.sessions import Sessions, ratings_of, write_ratings
 from tests.conftest import ROOT, TINY, settings, submit
 
 
@@ -98,12 +100,21 @@ def test_train_and_build_apart_make_the_same_lists(published, checkerboard, tmp_
     assert duckdb.sql(query.format(together)).fetchall() == duckdb.sql(query.format(apart)).fetchall()
 
 
-def test_mvp_overlay_runs_and_the_live_factors_serve_again(checkerboard, tmp_path):
-    options = [*settings(checkerboard, tmp_path), "--conf", "conf/mvp.yaml"]
+def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(checkerboard, tmp_path):
+    sessions = Sessions(tmp_path / "sessions.sqlite")
+    for movie, thumb in ((5, 1), (6, -1), (99, 1)):  # there is no 99
+        sessions.give_feedback("a" * 22, "r", movie, thumb, [1, 3])
+    thumbs = write_ratings(ratings_of(sessions.feedback(), worst=0.5, best=5.0), tmp_path / "thumbs")
+    chosen = ["--conf", "conf/mvp.yaml", "--set", f"data.more_ratings={thumbs.parent}"]
+    options = [*settings(checkerboard, tmp_path), *chosen]
     result = submit("jobs/run_pipeline.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "explicit ALS of rank 50" in result.stdout
+    assert "explicit ALS of rank 50" in result.stdout and "684 ratings of 42 movies, 1 rows rejected" in result.stdout
     first = release.release_dir(tmp_path)
+    digests = {source["path"]: source["sha256"] for source in release.read_manifest(first)["inputs"]}
+    assert digests[str(thumbs)] == hashlib.sha256(thumbs.read_bytes()).hexdigest()
+    refused = duckdb.sql(f"select file, line, reason from read_parquet('{first}/rejected/*.parquet')").fetchall()
+    assert refused == [(f"file:{thumbs}", 6, "movie is not in the catalogue")]
     result = submit("jobs/build_neighbours.py", *options, "--set", "neighbours.k=3")
     assert result.returncode == 0, result.stdout + result.stderr
     second = release.release_dir(tmp_path)
