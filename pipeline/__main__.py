@@ -1,6 +1,7 @@
-"""python -m pipeline: ask the live release, list releases, go back to an older one. No Spark, no Java."""
+"""python -m pipeline: ask the live release, go back to an older one, export or wipe what visitors left. No Spark."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,17 +11,18 @@ from pipeline import config as configuration
 from pipeline import release
 from pipeline.config import PipelineError
 from pipeline.recommend import AmbiguousTitleError, Match, Recommender, named
+from pipeline.sessions import Sessions, ratings_of, write_ratings
 from pipeline.terminal import console, matches_table, recommendations_table, table
 
-COMMANDS = "recommend, search, similar, sql, releases or rollback"
+COMMANDS = "recommend, search, similar, sql, releases, rollback, feedback or sessions"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 1 after one line that says what was wrong."""
     options = _parser().parse_args(arguments)
     try:
-        config = configuration.load(options.conf, options.settings)
-        options.command(options, Path(config.warehouse.dir), console())
+        options.config = configuration.load(options.conf, options.settings)
+        options.command(options, Path(options.config.warehouse.dir), console())
     except PipelineError as error:
         if options.verbose:
             raise
@@ -57,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     command("releases", _releases, "list the published releases")
     sub = command("rollback", _rollback, "make an older release live")
     sub.add_argument("release_id", nargs="?", help="default: the one before the live one")
+    sub = command("feedback", _feedback, "write what visitors thought of recommendations as ratings")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE.csv|DIR", help="a .csv file, or a folder")
+    sub = command("sessions", _sessions, "say how much is stored of visitors, or delete it")
+    sub.add_argument("--wipe", action="store_true", help="delete all sessions and thumbs")
     return parser
 
 
@@ -102,6 +108,30 @@ def _releases(options: argparse.Namespace, warehouse: Path, console: Console) ->
 
 def _rollback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
     console.print(f"live is now {release.rollback(warehouse, options.release_id)}")
+
+
+def _feedback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
+    stars = {"worst": options.config.data.min_rating, "best": options.config.data.max_rating}
+    ratings = ratings_of(_opened(options).feedback(), **stars)
+    path = write_ratings(ratings, options.out)
+    print(f"wrote {len(ratings):,} ratings by {len({row.user_id for row in ratings}):,} visitors to {path}")
+    print(f"train with them: ./spark-submit.sh --set {shlex.quote(f'data.more_ratings={path}')}")
+
+
+def _sessions(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
+    sessions = _opened(options)
+    stored = sessions.stored()
+    if options.wipe:
+        sessions.wipe()
+    what = f"{stored.n_sessions:,} sessions, and {stored.n_thumbs:,} thumbs by {stored.n_visitors:,} visitors"
+    since = f", since {stored.since:%Y-%m-%d}" if stored.since else ""
+    print(f"{sessions.path}: {'wiped ' if options.wipe else ''}{what}{since}")
+
+
+def _opened(options: argparse.Namespace) -> Sessions:
+    if not options.config.sessions.path:
+        raise PipelineError("sessions.path is empty, so nothing is kept; name the file with --set sessions.path=FILE")
+    return Sessions(options.config.sessions.path)
 
 
 def _resolve(recommender: Recommender, text: str) -> Match:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from pipeline.__main__ import main
+from pipeline.sessions import Sessions
 from tests.conftest import ROOT, publish
 
 
@@ -64,8 +65,41 @@ def test_an_empty_warehouse_names_the_command(tmp_path, capsys):
         assert "run ./spark-submit.sh" in capsys.readouterr().err
 
 
+def test_feedback_becomes_a_file_of_ratings_and_sessions_can_be_wiped(tmp_path, capsys):
+    def run(*arguments):
+        code = main([*arguments, "--set", f"sessions.path={tmp_path}/s.sqlite", "--set", "data.max_rating=4"])
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    assert run("sessions") == (0, f"{tmp_path}/s.sqlite: 0 sessions, and 0 thumbs by 0 visitors\n")
+    code, out = run("feedback", "--out", f"{tmp_path}/out")
+    assert code == 0 and f"wrote 0 ratings by 0 visitors to {tmp_path}/out/ratings.csv\n" in out
+    sessions = Sessions(tmp_path / "s.sqlite")
+    token = sessions.save("Friday", "likes=1")
+    sessions.give_feedback(token, "r", 5, 1, [1])
+    sessions.give_feedback(token, "r", 3, -1, [1])
+    code, out = run("feedback", "--out", f"{tmp_path}/my thumbs.csv")
+    assert code == 0 and "wrote 3 ratings by 1 visitors" in out
+    assert f"./spark-submit.sh --set 'data.more_ratings={tmp_path}/my thumbs.csv'\n" in out
+    stars = [line.rsplit(",", 1)[0] for line in (tmp_path / "my thumbs.csv").read_text().splitlines()[1:]]
+    assert stars == ["2147483647,1,4.0", "2147483647,3,0.5", "2147483647,5,4.0"]
+    code, out = run("sessions")
+    assert "1 sessions, and 2 thumbs by 1 visitors, since 20" in out
+    assert run("sessions", "--wipe")[1] == out.replace(": 1", ": wiped 1")
+    assert sessions.load(token) is None and sessions.feedback() == []
+
+
+def test_sessions_that_are_off_or_damaged_are_named_in_one_line(tmp_path, capsys):
+    (tmp_path / "s.sqlite").write_text("no database")
+    for path, words in (("", "sessions.path is empty"), (tmp_path / "s.sqlite", "move it away")):
+        for command in (["sessions"], ["sessions", "--wipe"], ["feedback", "--out", str(tmp_path)]):
+            assert main([*command, "--set", f"sessions.path={path}"]) == 1
+            err = capsys.readouterr().err
+            assert err.count("\n") == 1 and words in err and "--set sessions.path=FILE" in err
+
+
 @pytest.mark.parametrize("module", ["pipeline.__main__", "pipeline.recommend", "pipeline.release", "pipeline.config",
-                                    "pipeline.schemas", "pipeline.serving", "app.streamlit_app",
+                                    "pipeline.schemas", "pipeline.serving", "pipeline.sessions", "app.streamlit_app",
                                     "jobs.download_movielens"])  # fmt: skip
 def test_the_serving_side_never_imports_spark(module):
     script = f"import sys, {module}; sys.exit(any(name.split('.')[0] in ('pyspark', 'py4j') for name in sys.modules))"

@@ -1,4 +1,4 @@
-"""Every command that the README shows with its output is run, and prints the same kind of output."""
+"""Every command that the README or a page of docs/ shows with its output is run, and prints the same kind of output."""
 
 import os
 import re
@@ -13,9 +13,9 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def console_sessions():
-    """Yield (command, lines of output) of the README's console blocks in their order."""
-    for block in re.findall(r"```console\n(.*?)```", README, re.S):
+def console_sessions(text):
+    """Yield (command, lines of output) of a page's console blocks in their order."""
+    for block in re.findall(r"```console\n(.*?)```", text, re.S):
         for session in re.split(r"^\$ ", block, flags=re.M)[1:]:
             command, *output = session.strip("\n").split("\n")
             yield command, output
@@ -40,9 +40,7 @@ def checkout(tmp_path_factory):
     return folder
 
 
-def test_the_readme_shows_what_its_commands_print(checkout):
-    sessions = list(console_sessions())
-    assert sessions[0][0] == "./spark-submit.sh" and len(sessions) >= 6
+def assert_prints_what_it_shows(checkout, sessions):
     environment = {key: value for key, value in os.environ.items() if key not in ("PIPELINE_LOG", "PYTHONPATH")}
     environment.pop("LOG4J_CONFIGURATION_FILE", None)
     for command, shown in sessions:
@@ -58,6 +56,18 @@ def test_the_readme_shows_what_its_commands_print(checkout):
             if line != "...":
                 assert in_kind(line) in printed[position:], f"{command} did not print: {line}\n{run.stdout}"
                 position = printed.index(in_kind(line), position) + 1
+
+
+def test_the_readme_shows_what_its_commands_print(checkout):
+    sessions = list(console_sessions(README))
+    assert sessions[0][0] == "./spark-submit.sh" and len(sessions) >= 6
+    assert_prints_what_it_shows(checkout, sessions)
+
+
+def test_the_page_about_privacy_shows_what_its_commands_print(checkout):
+    sessions = list(console_sessions((ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")))
+    assert len(sessions) == 3
+    assert_prints_what_it_shows(checkout, sessions)
 
 
 def test_the_readme_lists_every_table_with_its_columns():
