@@ -7,9 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.train_als import load
+from pipeline import config as configuration
 from pipeline import ingest, reader
 from pipeline.config import PipelineError
 from pipeline.content import movie_words
+from pipeline.job import Run
+from pipeline.terminal import console
 
 RATINGS = "userId,movieId,rating,timestamp\n"
 MOVIES = "movieId,title,genres\n1,One (1995),A\n2,Two (1996),B\n3,Three (1997),A|B\n"
@@ -348,17 +352,20 @@ def test_further_ratings_are_merged_by_user_and_movie(spark, tmp_path, form):
 
 
 def test_thumbs_keep_their_stars_beside_ratings_that_are_all_alike(spark, tmp_path):
+    """As every job loads them."""
     (tmp_path / "pairs.csv").write_text("userId,itemId\n1,10\n1,11\n2,10\n")
-    (tmp_path / "thumbs.csv").write_text(RATINGS + "7,10,5.0,1\n7,11,0.5,1\n")
-    path = str(tmp_path / "pairs.csv")
-    more = reader.read_more_ratings(spark, str(tmp_path / "thumbs.csv"))
-    known = ingest.checked_movies(reader.read_movies(spark, path))
-    read = reader.together(reader.read_ratings(spark, path), more)
-    checked = ingest.checked_ratings(read, known, min_rating=0.5, max_rating=5.0)
-    assert ingest.require_sound(checked, 0.0, path, reader.files(more)) == ({"accepted": 5}, (1.0, 1.0))
-    likes = ingest.interactions_as_likes(checked, 4.0, reader.files(more))
-    rows = sorted((row.user_id, row.movie_id, row.rating) for row in ingest.accepted_ratings(likes).collect())
-    assert rows == [(1, 10, 4.0), (1, 11, 4.0), (2, 10, 4.0), (7, 10, 5.0), (7, 11, 0.5)]
+    (tmp_path / "thumbs.csv").write_text(RATINGS + "7,10,5.0,1\n7,11,0.5,1\n7,99,5.0,1\n")
+    files = [f"data.dir={tmp_path}/pairs.csv", f"data.more_ratings={tmp_path}/thumbs.csv"]
+    config = configuration.load([], [*files, f"warehouse.dir={tmp_path}/w", "data.max_rejected_share=0.17"])
+    run = Run(config, spark, console(), None)
+    run.start_build()
+    ratings, _, _ = load(run)
+    assert sorted((row.user_id, row.movie_id, row.rating) for row in ratings.collect()) == [
+        (1, 10, 4.0), (1, 11, 4.0), (2, 10, 4.0), (7, 10, 5.0), (7, 11, 0.5),
+    ]  # fmt: skip
+    config.data.max_rejected_share = 0.16
+    with pytest.raises(PipelineError, match=r"pairs\.csv and \S*thumbs\.csv: 1 of 6 ratings"):
+        load(run)
 
 
 @pytest.mark.parametrize(
