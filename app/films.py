@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import steer
+from app import keep, steer
 from app.address import Choice, from_address, to_address
 from app.cards import card
 from app.posters import posters
@@ -51,7 +51,7 @@ def begin(recommender: Recommender, catalogue: Catalogue) -> None:
     """On a first visit take the choice from the address; under a new release take it along as far as it goes."""
     state = st.session_state
     if "catalogue" not in state:
-        choice = from_address(st.query_params)
+        choice = keep.opened() or from_address(st.query_params)
     elif state.release_id != recommender.release_id:
         choice = steer.chosen(state.catalogue)
     else:
@@ -159,7 +159,11 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     """Draw the ten films, what a filter leaves, and the query behind them."""
     favourites = list(choice.favourites)
     rows = recommender.recommend(favourites, LENGTH, choice.steering)
-    st.subheader("Ten films that go with them" if favourites else "Meanwhile: what most people like")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.subheader("Ten films that go with them" if favourites else "Meanwhile: what most people like")
+        if favourites:
+            st.button("Surprise me", icon=":material/casino:", on_click=steer.surprise, help="Another mix of what fits")
+            keep.keep(choice)
     left = recommender.titles_left(choice.steering)
     if left < catalogue.n_movies:
         st.caption(f"{left:,} of {catalogue.n_movies:,} titles fit your filter.")
@@ -172,20 +176,26 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
         for column, row in zip(st.columns(2, gap="medium"), pair, strict=True):
             if row:
                 with column:
-                    film(row, strengths.get(row.movie_id), images.get(row.tmdb_id))
+                    film(
+                        row, strengths.get(row.movie_id), images.get(row.tmdb_id), recommender.release_id,
+                        choice.favourites,
+                    )  # fmt: skip
     with st.expander("Show me the SQL", icon=":material/database:"):
         st.markdown("This list is one query. Ask it yourself: `python -m pipeline sql`, or any DuckDB that has the "
                     "release's `serving.duckdb` open.")  # fmt: skip
         st.code(recommender.sql(favourites, LENGTH, choice.steering), language="sql", wrap_lines=True)
 
 
-def film(row: Recommendation, strength: float | None, poster: str | None) -> None:
+def film(
+    row: Recommendation, strength: float | None, poster: str | None, release_id: str, favourites: tuple[int, ...]
+) -> None:
     """Draw one film with its buttons."""
     with st.container(border=True, key=f"film-{row.movie_id}", height="stretch", gap="small"):
         st.html(card(row, strength, poster))
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom", height="stretch"):
             full = len(st.session_state.favourites) >= MAX_FAVOURITES
             st.button("More like this", key=f"more-{row.movie_id}", on_click=pick, args=(row.movie_id,),
-                      icon=":material/thumb_up:", disabled=full)  # fmt: skip
+                      icon=":material/add_circle:", disabled=full)  # fmt: skip
             st.button("Not for me", key=f"less-{row.movie_id}", on_click=dislike, args=(row.movie_id,),
-                      icon=":material/thumb_down:")  # fmt: skip
+                      icon=":material/block:")  # fmt: skip
+            keep.thumb(row.movie_id, release_id, favourites)

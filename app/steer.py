@@ -60,10 +60,11 @@ def controls(catalogue: Catalogue) -> None:
             "Without", catalogue.genres, key="without", placeholder="nothing left out", select_all=False, **KEPT
         )
         st.select_slider("Variety", list(VARIETY), format_func=VARIETY.get, key="variety", **KEPT)
-        with st.container(horizontal=True, vertical_alignment="bottom", height="stretch"):
-            st.button("Surprise me", icon=":material/casino:", on_click=surprise, help="Another mix of what fits you")
-            st.button("Start over with these", icon=":material/restart_alt:", on_click=remember_favourites,
-                      args=(catalogue,), help="Keep your favourites, reset everything else")  # fmt: skip
+        with st.container(vertical_alignment="bottom", height="stretch"):
+            st.button(
+                "Steer nowhere", icon=":material/restart_alt:", on_click=forget_steering, args=(catalogue,),
+                help="Keep your favourites, reset everything else",
+            )  # fmt: skip
 
 
 def surprise() -> None:
@@ -71,6 +72,6 @@ def surprise() -> None:
     st.session_state.surprise = st.session_state.surprise % 999_983 + 1
 
 
-def remember_favourites(catalogue: Catalogue) -> None:
+def forget_steering(catalogue: Catalogue) -> None:
     """Keep the favourites and forget all steering."""
     remember(Choice(tuple(st.session_state.favourites)), catalogue)

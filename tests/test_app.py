@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.address import Choice, from_address, to_address
 from pipeline.recommend import Steering
+from pipeline.sessions import Sessions
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, ROOT, publish
 
 
@@ -22,7 +23,8 @@ def open_page(warehouse, monkeypatch, **parameters):
 
     st.cache_resource.clear()
     st.cache_data.clear()
-    monkeypatch.setattr(sys, "argv", ["streamlit_app.py", "--set", f"warehouse.dir={warehouse}"])
+    options = [f"warehouse.dir={warehouse}", f"sessions.path={warehouse / 'sessions.sqlite'}"]
+    monkeypatch.setattr(sys, "argv", ["streamlit_app.py", *(word for option in options for word in ("--set", option))])
     page = AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=30)
     for name, value in parameters.items():
         page.query_params[name] = value
@@ -111,7 +113,7 @@ def test_steering_acts_and_says_what_is_left(warehouse, monkeypatch):
     page.multiselect(key="without").set_value(["Crime"]).run()
     assert films(page) == [] and "No other title fits" in page.info[0].value
     assert "genres := ['Comedy'], without_genres := ['Crime'], from_year := 2013" in page.code[0].value
-    page.button[[button.label for button in page.button].index("Start over with these")].click().run()
+    page.button[[button.label for button in page.button].index("Steer nowhere")].click().run()
     assert page.multiselect(key="genres").value == [] and len(keyed(page, "drop-")) == 2
 
 
@@ -147,6 +149,40 @@ def test_addresses_are_read_as_they_are_written():
         assert from_address(to_address(choice)) == choice
     assert to_address(Choice()) == {}
     assert from_address({"likes": "1,1,2", "not": "2,3"}) == Choice((1, 2), Steering(dislikes=(3,)))
+
+
+def test_a_list_is_saved_opened_again_and_deleted_with_its_thumbs(warehouse, monkeypatch):
+    page = open_page(warehouse, monkeypatch, likes="1,3", variety="0.5")
+    page.text_input(key="new_name").set_value(" Friday <b>night</b> ").run()
+    page.button[[button.label for button in page.button].index("Save")].click().run()
+    assert not page.exception
+    token = page.session_state.token
+    assert page.code[0].value.endswith(f"?session={token}")
+    assert "session" not in page.query_params
+    page.feedback(key="thumb-2").set_value(1).run()
+    page.feedback(key="thumb-5").set_value(0).run()
+    store = Sessions(warehouse / "sessions.sqlite")
+    live = page.session_state.release_id
+    assert [(row.movie_id, row.thumb, row.release_id, row.favourites) for row in store.feedback()] == [
+        (2, 1, live, [1, 3]), (5, -1, live, [1, 3])]  # fmt: skip
+    again = open_page(warehouse, monkeypatch, session=token)
+    assert keyed(again, "drop-") == ["Toy Story \\(1995\\)", "Heat \\(1995\\)"]
+    assert again.session_state.session_name == "Friday <b>night</b>" and again.session_state.variety == 0.5
+    press(again, "drop-3")
+    again.button[[button.label for button in again.button].index("Save it as it is now")].click().run()
+    assert keyed(open_page(warehouse, monkeypatch, session=token), "drop-") == ["Toy Story \\(1995\\)"]
+    again.button[[button.label for button in again.button].index("Delete it and my thumbs")].click().run()
+    assert store.feedback() == [] and store.load(token) is None
+    gone = open_page(warehouse, monkeypatch, session=token)
+    assert keyed(gone, "drop-") == [] and "no session behind this link" in gone.toast[0].value
+
+
+def test_where_nothing_can_be_kept_the_page_says_so_and_goes_on(warehouse, monkeypatch):
+    (warehouse / "sessions.sqlite").write_text("something else " * 100)
+    page = open_page(warehouse, monkeypatch, likes="1,3")
+    page.feedback(key="thumb-2").set_value(1).run()
+    assert not page.exception and "sessions.sqlite" in page.toast[0].value and len(films(page)) > 2
+    (warehouse / "sessions.sqlite").unlink()
 
 
 def test_a_cold_favourite_is_labelled(page):

@@ -32,7 +32,7 @@ def large(tmp_path_factory):
     """The page on a hundred thousand titles, and its release."""
     warehouse = tmp_path_factory.mktemp("large")
     folder = server.publish(warehouse, 100_000, 20)
-    with server.served(warehouse) as (address, _):
+    with server.served(warehouse, "--set", f"sessions.path={warehouse / 'sessions.sqlite'}") as (address, _):
         yield address, Recommender(folder)
 
 
@@ -106,7 +106,7 @@ def test_a_visitor_searches_picks_dislikes_filters_and_shares(large, visit):
     without = films(page)
     assert len(without) == 10 and ten[0] not in without
 
-    page.get_by_text("Steer").click()
+    page.get_by_text("Steer", exact=True).click()
     page.get_by_role("combobox", name="Genres").fill("Come")
     page.get_by_role("option", name="Comedy").click()
     expect(page.get_by_text(re.compile(r"[\d,]+ of 100,000 titles fit your filter"))).to_be_visible()
@@ -118,6 +118,26 @@ def test_a_visitor_searches_picks_dislikes_filters_and_shares(large, visit):
     again.get_by_text("Show me the SQL").click()
     statement = again.locator("[data-testid=stCode]").inner_text()
     assert f"dislikes := [{expected[0].movie_id}], genres := ['Comedy']" in " ".join(statement.split())
+
+
+def test_a_list_is_saved_found_again_by_its_link_and_deleted(large, visit):
+    address, recommender = large
+    movie = recommender.starters(1)[0]
+    page = visit(f"{address}/?likes={movie.movie_id}&variety=0.25")
+    ten = films(page)
+    page.get_by_role("button", name="Keep this list").click()
+    page.get_by_label("A name for your list").fill("Friday")
+    page.get_by_label("A name for your list").press("Enter")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("button", name="Friday").first).to_be_visible()
+    link = page.locator("[data-testid=stCode]", has_text="session=").inner_text().strip()
+    assert "session" not in page.url  # the address is for sharing, this link is a key
+    again = visit(link)
+    assert films(again) == ten
+    again.get_by_role("button", name="Friday").first.click()
+    again.get_by_role("button", name="Delete it and my thumbs").click()
+    expect(again.get_by_role("button", name="Keep this list")).to_be_visible()
+    expect(visit(link).get_by_text("no session behind this link")).to_be_visible()
 
 
 def test_a_newcomer_starts_with_the_keyboard_alone(large, visit):

@@ -1,0 +1,98 @@
+"""What a visitor asks the server to keep: a named session that a link opens again, and thumbs. See docs/privacy.md."""
+
+import secrets
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
+
+import streamlit as st
+
+from app.address import Choice, from_address, to_address
+from app.shared import plain, settings
+from pipeline.config import PipelineError
+from pipeline.sessions import MAX_NAME, TOKEN_BYTES, Sessions
+
+PARAMETER = "session"  # of the address
+THUMBS = {1: 1, 0: -1, None: 0}  # from st.feedback's answer to what is stored; None: taken back
+
+
+def store() -> Sessions | None:
+    """Return where visitors' sessions are kept; None when the operator keeps none."""
+    path = settings().sessions.path
+    return Sessions(Path(path)) if path else None
+
+
+def opened() -> Choice | None:
+    """Return the choice of the session whose link was opened; None when the address names none that exists."""
+    token, sessions = st.query_params.get(PARAMETER), store()
+    if not token or sessions is None:
+        return None
+    try:
+        saved = sessions.load(token)
+    except PipelineError as error:
+        st.toast(plain(str(error)), icon=":material/error:")
+        return None
+    if saved is None:
+        st.toast("There is no session behind this link any more.", icon=":material/info:")
+        return None
+    st.session_state.token, st.session_state.session_name = token, saved.name
+    return from_address(dict(parse_qsl(saved.state)))
+
+
+def keep(choice: Choice) -> None:
+    """Draw what saves, names and deletes a session."""
+    if store() is None:
+        return
+    name = st.session_state.get("session_name")
+    with st.popover(plain(name) if name else "Keep this list", icon=":material/bookmark:", help="Save your favourites and come back"):
+        if name:
+            st.markdown("Your link. Whoever has it can open, change and delete this list:")
+            st.code(f"{(st.context.url or '').split('?')[0]}?{PARAMETER}={st.session_state.token}", language=None)
+            st.button("Save it as it is now", icon=":material/save:", on_click=save, args=(name, choice))
+            st.button("Delete it and my thumbs", icon=":material/delete:", on_click=delete)
+        else:
+            new = st.text_input("A name for your list", key="new_name", max_chars=MAX_NAME, placeholder="Friday night")
+            st.button("Save", icon=":material/save:", on_click=save, args=(new, choice), disabled=not new.strip())
+            st.caption("No account: you get a link that nobody can guess.")
+
+
+def save(name: str, choice: Choice) -> None:
+    """Save the choice under this name, in the session that is open or in a new one."""
+    state = st.session_state
+    try:
+        state.token = store().save(name, urlencode(to_address(choice)), state.get("token"))
+    except PipelineError as error:
+        st.toast(plain(str(error)), icon=":material/error:")
+        return
+    state.session_name = name.strip()
+    st.toast(f"Saved as {plain(state.session_name)}.", icon=":material/bookmark_added:")
+
+
+def delete() -> None:
+    """Delete the session that is open, and the visitor's thumbs."""
+    state = st.session_state
+    try:
+        store().delete(state.token)
+    except PipelineError as error:
+        st.toast(plain(str(error)), icon=":material/error:")
+        return
+    for name in ("token", "session_name"):
+        state.pop(name, None)
+    st.toast("Deleted.", icon=":material/delete:")
+
+
+def thumb(movie_id: int, release_id: str, favourites: tuple[int, ...]) -> None:
+    """Draw the thumbs of a recommendation: kept with the release that gave it."""
+    if store() is not None:
+        arguments = (movie_id, release_id, list(favourites))
+        st.feedback("thumbs", key=f"thumb-{movie_id}", on_change=give, args=arguments, width="content")
+
+
+def give(movie_id: int, release_id: str, favourites: list[int]) -> None:
+    """Keep a thumb, under the open session or, without one, under a number that only this visit knows."""
+    state = st.session_state
+    visitor = state.setdefault("token", secrets.token_urlsafe(TOKEN_BYTES))
+    try:
+        store().give_feedback(visitor, release_id, movie_id, THUMBS[state[f"thumb-{movie_id}"]], favourites)
+        st.toast("Thank you. Your thumb is noted.", icon=":material/thumbs_up_down:")
+    except PipelineError as error:
+        st.toast(plain(str(error)), icon=":material/error:")
