@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipeline import analyst, release
 from pipeline import config as configuration
-from pipeline import release
 from pipeline.config import PipelineError
 from pipeline.recommend import AmbiguousTitleError, Match, Recommender, named
 from pipeline.sessions import Sessions, ratings_of, write_ratings
@@ -91,8 +91,11 @@ def _similar(options: argparse.Namespace, warehouse: Path, console: Console) -> 
 
 
 def _sql(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    columns, rows = Recommender(release.release_dir(warehouse)).query(options.statement)
-    console.print(table(columns, rows))
+    bounds = analyst.Bounds(**vars(options.config.sql))
+    answer = Recommender(release.release_dir(warehouse)).query(options.statement, bounds)
+    console.print(table(answer.columns, answer.rows))
+    if answer.cut:
+        print(f"{analyst.cut_in_words(answer)}; --set sql.rows=N shows more", file=sys.stderr)
 
 
 def _releases(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

@@ -47,6 +47,9 @@ RANGES = {
     "evaluation.draws": (1, 100),
     "evaluation.min_targets": (1, 10_000),
     "evaluation.max_users": (1, 1_000_000),
+    "sql.seconds": (1, 3600),
+    "sql.rows": (1, 1_000_000),
+    "sql.memory_mb": (64, 2**20),
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from pipeline import serving
+from pipeline import analyst, serving
 from pipeline.config import PipelineError
 
 SURE = 0.98  # match of a title that was typed in full, but for its article
@@ -132,6 +132,7 @@ class Recommender:
         Raises PipelineError when the database cannot be opened.
         """
         self.release_id = folder.name
+        self._folder = folder
         self._connection = connection or serving.connect(folder)
 
     def close(self) -> None:
@@ -265,13 +266,9 @@ class Recommender:
                 return best
         raise AmbiguousTitleError(text, matches)
 
-    def query(self, statement: str) -> tuple[list[str], list[tuple]]:
-        """Run any SELECT of an analyst and return column names and rows. Raises PipelineError with DuckDB's words."""
-        try:
-            cursor = self._connection.cursor().execute(statement)
-            return [column[0] for column in cursor.description or []], cursor.fetchall()
-        except duckdb.Error as error:
-            raise PipelineError(f"sql: {str(error).splitlines()[0]}") from error
+    def query(self, statement: str, bounds: analyst.Bounds = analyst.BOUNDS) -> analyst.Answer:
+        """Return what serving.duckdb answers to an analyst's query, see analyst.ask. Raises PipelineError."""
+        return analyst.ask(self._folder, statement, bounds)
 
     def _rows(self, statement: str, parameters: list) -> list[tuple]:
         try:

