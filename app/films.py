@@ -1,7 +1,5 @@
 """The page for visitors: search for titles, pick favourites, get ten films with reasons, and steer."""
 
-from pathlib import Path
-
 import streamlit as st
 
 from app import keep, steer
@@ -12,13 +10,11 @@ from app.shared import live_release, plain, settings
 from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, named
 
 LENGTH = 10
-STYLE = Path(__file__).with_name("style.css")
 SUGGESTIONS = 6
 
 
 def page() -> None:
     """Draw the page."""
-    st.html(STYLE)
     recommender = live_release()
     catalogue = catalogue_of(recommender, recommender.release_id)
     begin(recommender, catalogue)

@@ -43,7 +43,9 @@ def keep(choice: Choice) -> None:
     if store() is None:
         return
     name = st.session_state.get("session_name")
-    with st.popover(plain(name) if name else "Keep this list", icon=":material/bookmark:", help="Save your favourites and come back"):
+    with st.popover(
+        plain(name) if name else "Keep this list", icon=":material/bookmark:", help="Save your favourites and come back"
+    ):
         if name:
             st.markdown("Your link. Whoever has it can open, change and delete this list:")
             st.code(f"{(st.context.url or '').split('?')[0]}?{PARAMETER}={st.session_state.token}", language=None)

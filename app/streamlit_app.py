@@ -7,19 +7,22 @@ import streamlit as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
-from app import films
-from app.shared import live_release
+from app import films, sql
+from app.shared import live_release, settings
 from pipeline.config import PipelineError
+
+STYLE = Path(__file__).with_name("style.css")
 
 
 def main() -> None:
     """Draw the page."""
     st.set_page_config(page_title="Ten films for you", page_icon="🎬", layout="wide")
-    page = st.navigation(
-        [st.Page(films.page, title="Films", icon=":material/movie:", default=True)],
-        position="top",
-    )
+    st.html(STYLE)
     try:
+        pages = [st.Page(films.page, title="Films", icon=":material/movie:", default=True)]
+        if settings().page.sql:
+            pages.append(st.Page(sql.page, title="SQL", icon=":material/database:", url_path="sql"))
+        page = st.navigation(pages, position="top")
         live_release()
     except PipelineError as error:
         st.info(f"There is nothing to recommend from yet. {error}", icon="🎞️")

@@ -1,13 +1,15 @@
-"""Queries of analysts: what they cannot do, and what they may take."""
+"""The page for analysts: what a query cannot do, what it may take, and what the page makes of the answer."""
 
 import contextlib
 import hashlib
 import math
 import re
 import shutil
+import sys
 import time
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from pipeline import analyst, release, sandbox, serving
 from pipeline.analyst import Bounds, ask
@@ -364,3 +366,74 @@ def test_every_macro_of_a_release_is_documented(folder):
     for macro in analyst.macros():
         assert macro.question.endswith("?") and macro.text
     assert analyst.macros()[0].call == "from recommend(favourites, k := 10)"
+
+
+def settle(warehouse, monkeypatch, *settings):
+    import streamlit as st
+
+    st.cache_resource.clear()
+    options = [option for setting in (f"warehouse.dir={warehouse}", *settings) for option in ("--set", setting)]
+    monkeypatch.setattr(sys, "argv", ["streamlit_app.py", *options])
+
+
+@pytest.fixture
+def page(warehouse, monkeypatch):
+    def script():
+        from app import sql
+
+        sql.page()
+
+    settle(warehouse, monkeypatch, "sql.rows=5", "sql.seconds=5")
+    return AppTest.from_function(script, default_timeout=30).run()
+
+
+def run(page, statement):
+    page.text_area[0].set_value(statement)
+    next(button for button in page.button if button.label == "Run").click().run()
+    assert not page.exception
+    return page
+
+
+def test_the_page_is_off_unless_it_is_switched_on(warehouse, monkeypatch):
+    import streamlit as st
+
+    offered, navigation = [], st.navigation
+    monkeypatch.setattr(st, "navigation", lambda pages, **kw: offered.append(pages) or navigation(pages, **kw))
+    for settings in ((), ("page.sql=true",)):
+        settle(warehouse, monkeypatch, *settings)
+        assert not AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=30).run().exception
+    off, on = ([page.title for page in pages] for pages in offered)
+    assert "SQL" not in off and on == [*off, "SQL"]
+
+
+def test_an_example_answers_at_a_click(page):
+    assert page.text_area[0].value == analyst.examples()[0].statement and not page.dataframe
+    question = analyst.examples()[2].question
+    next(button for button in page.button if button.label == question).click().run()
+    assert page.text_area[0].value == analyst.examples()[2].statement
+    assert list(page.dataframe[0].value["title"])[:2] == ["Toy Story", "Toy Story 2"]
+    assert any(re.fullmatch(r"\d rows · \d+\.\d s", caption.value) for caption in page.caption)
+
+
+def test_the_page_says_where_it_cut(page):
+    run(page, "from movies")
+    assert len(page.dataframe[0].value) == 5
+    assert any(caption.value.startswith("Only the first 5 rows; there are more") for caption in page.caption)
+
+
+def test_a_mistake_is_one_line_and_data_is_never_markup(page):
+    run(page, 'from "<b>*x* [link](http://x) $y$"')
+    assert not page.dataframe
+    shown = page.error[0].value
+    assert "no table" in shown and not re.search(r"(?<!\\)[<>*\[\]$]", shown)
+    run(page, "select 1 as a, 2 as a, '<b>' as \"<b>*x*\", 170141183460469231731687303715884105727 as huge, [1] as a")
+    assert not page.error
+    assert list(page.dataframe[0].value.columns) == ["a", "a (2)", "<b>*x*", "huge", "a (3)"]
+
+
+def test_the_page_explains_macros_and_tables(page):
+    labels = [expander.label for expander in page.expander]
+    assert labels[0] == "`from recommend(favourites, k := 10)`  \nWhich movies go with these favourites, and why?"
+    assert any(label.startswith("`neighbours`") for label in labels)
+    text = next(markdown.value for markdown in page.markdown if "shares sum to 1" in markdown.value)
+    assert "\n- `score` see ranked\\.sql; comparable within one source\n- `because` favourites that" in text
