@@ -109,7 +109,8 @@ def macros() -> list[Macro]:
         statement = serving.sql(name)
         call = re.search(r'create or replace macro "?(\w+)"?(\([^)]*\))( as table)?', statement)
         question, text = _comments(statement)
-        found.append(Macro(f"{'from' if call[3] else 'select'} {call[1]}{call[2]}", question, text))
+        arguments = re.sub(r"\s+", " ", call[2]).replace("( ", "(").replace(" )", ")")
+        found.append(Macro(f"{'from' if call[3] else 'select'} {call[1]}{arguments}", question, text))
     return found
 
 

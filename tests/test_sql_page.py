@@ -121,7 +121,10 @@ def test_the_sandbox_keeps_everything_in(folder, tmp_path):
         ("set memory_limit = '100GB'", "not set"),
         ("force checkpoint", "not call"),
         ("insert into movies (movie_id) values (99)", "not insert"),
-        ("from read_csv('/etc/passwd')", "read_csv() cannot be read from here; there are listed, ranked, recommend"),
+        (
+            "from read_csv('/etc/passwd')",
+            "read_csv() cannot be read from here; there are candidates, eligible, listed, ranked",
+        ),
         ("from '/etc/passwd'", "no table /etc/passwd here; there are item_factors"),
         ("select getenv('PATH')", "getenv() cannot be called here"),
         ("from duckdb_databases()", "duckdb_databases() cannot be read from here"),
@@ -365,7 +368,8 @@ def test_every_macro_of_a_release_is_documented(folder):
     assert documented == set(serving.MACROS) - {"search_names"}  # that one is a table
     for macro in analyst.macros():
         assert macro.question.endswith("?") and macro.text
-    assert analyst.macros()[0].call == "from recommend(favourites, k := 10)"
+    call = analyst.macros()[0].call
+    assert call.startswith("from recommend(favourites, k := 10, dislikes := [], ") and call.endswith("surprise := 0)")
 
 
 def settle(warehouse, monkeypatch, *settings):
@@ -433,7 +437,8 @@ def test_a_mistake_is_one_line_and_data_is_never_markup(page):
 
 def test_the_page_explains_macros_and_tables(page):
     labels = [expander.label for expander in page.expander]
-    assert labels[0] == "`from recommend(favourites, k := 10)`  \nWhich movies go with these favourites, and why?"
+    assert labels[0].startswith("`from recommend(favourites, k := 10, ")
+    assert labels[0].endswith(":= 0)`  \nWhich movies go with these favourites, and why?")
     assert any(label.startswith("`neighbours`") for label in labels)
     text = next(markdown.value for markdown in page.markdown if "shares sum to 1" in markdown.value)
-    assert "\n- `score` see ranked\\.sql; comparable within one source\n- `because` favourites that" in text
+    assert "\n- `score` see candidates\\.sql; comparable within one source\n- `because` favourites that" in text
