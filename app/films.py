@@ -72,7 +72,7 @@ def search(recommender: Recommender) -> None:
         "A film you love",
         key="search",
         type="search",
-        live="200ms",
+        live="120ms",
         icon=":material/search:",
         placeholder="toy story, amelie, the matrix ...",
         disabled=full,
@@ -160,8 +160,8 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
         if favourites:
             st.button("Surprise me", icon=":material/casino:", on_click=steer.surprise, help="Another mix of what fits")
             keep.keep(choice)
-    left = recommender.titles_left(choice.steering)
-    if left < catalogue.n_movies:
+    if choice.steering.filters():
+        left = recommender.titles_left(choice.steering)
         st.caption(f"{left:,} of {catalogue.n_movies:,} titles fit your filter.")
     if len(rows) < LENGTH:
         few = "No other title fits" if not rows else f"Only {len(rows)} fit"

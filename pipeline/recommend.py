@@ -53,6 +53,10 @@ class Steering(NamedTuple):
     variety: float = 0.0
     surprise: int = 0
 
+    def filters(self) -> bool:
+        """Tell whether it leaves titles out by what they are."""
+        return any(getattr(self, name) != self._field_defaults[name] for name in FILTERS)
+
 
 UNSTEERED = Steering()
 

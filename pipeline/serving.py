@@ -17,7 +17,7 @@ DATABASE = "serving.duckdb"
 BULK = 500  # requests ranked in one query
 # Statements run in this order on a database that holds the tables.
 RANKING = ["listed", "candidates", "ranked", "eligible", "steered", "recommend"]
-MACROS = [*RANKING, "similar", "search_words", "search_key", "search_names", "search_movies"]
+MACROS = [*RANKING, "similar", "search_words", "search_key", "search_names", "search_likeness", "search_movies"]
 # What a build may take. The gates need the most: they group all neighbours, and go to disk for what does not fit.
 BUILDER = {"autoinstall_known_extensions": False, "memory_limit": "2GB"}
 # What a reader's connection may do: look at this one file, and nothing else.

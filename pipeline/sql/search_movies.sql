@@ -18,41 +18,45 @@ attempt as (
 ),
 reading as (
     select
-        search_words(name) as words, search_key(search_words(name)) as key, length(search_key(search_words(name))) as n,
-        year
+        search_words(name) as words, search_key(search_words(name)) as key,
+        string_split(search_key(search_words(name)), ' ') as each_word, year
     from attempt
     where search_words(name) != ''
 ),
-matched as (
+named as (
     select
-        names.movie_id,
-        max(case
+        names.movie_id, names.n_ratings,
+        case
             when names.words = reading.words then 1.0
             when names.key = reading.key then 0.98
             when starts_with(names.key, reading.key) or starts_with(names.words, reading.words) then 0.9
             when contains(names.key, ' ' || reading.key) then 0.85
-            when list_bool_and(list_transform(
-                string_split(reading.key, ' '), lambda word: contains(' ' || names.key, ' ' || word))) then 0.8
-            -- Edit distances are dear: only names that share enough letters are worth one.
-            when jaro_winkler_similarity(left(names.key, n + 1), reading.key) < 0.75 then 0.0
-            else 0.9 * greatest(
-                1 - damerau_levenshtein(names.key, reading.key) / greatest(length(names.key), n),
-                -- a name that goes on after the text, typed with a typo
-                0.85 * (1 - damerau_levenshtein(left(names.key, n), reading.key) / n)
-            )
-        end) as match
+            -- A lambda is dear: only names with the first of the words are worth one.
+            when contains(' ' || names.key, ' ' || each_word[1]) then
+                case
+                    when list_bool_and(list_transform(
+                        each_word, lambda word: contains(' ' || names.key, ' ' || word))) then 0.8
+                    else search_likeness(names.key, reading.key)
+                end
+            else search_likeness(names.key, reading.key)
+        end as match
     from search_names as names
-    join reading on reading.year is null or exists (
-        select 1 from movies where movies.movie_id = names.movie_id and movies.year = reading.year)
-    group by names.movie_id
+    join reading on reading.year is null or reading.year = names.year
+),
+matched as (
+    select movie_id, round(max(match), 2) as match, any_value(n_ratings) as n_ratings
+    from named
+    where match >= 0.6
+    group by movie_id
+),
+best as (
+    select *, row_number() over (order by match desc, n_ratings desc, movie_id) as rank
+    from matched
+    qualify rank <= k
 ),
 final as (
-    select
-        row_number() over (order by round(match, 2) desc, n_ratings desc, movie_id) as rank,
-        movie_id, title, year, genres, n_ratings, round(match, 2) as match
-    from matched join movies using (movie_id)
-    where match >= 0.6
-    qualify rank <= k
+    select rank, movie_id, title, movies.year, genres, movies.n_ratings, match
+    from best join movies using (movie_id)
     order by rank
 )
 from final;
