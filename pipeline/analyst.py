@@ -20,7 +20,7 @@ GRACE = 3  # seconds that the process gets to start, and to end by itself when i
 SLOTS = threading.BoundedSemaphore(2)  # queries that run at once; the page's other visitors need the rest
 MACROS = [
     "recommend", "similar", "search_movies", "steered", "eligible", "candidates", "ranked", "listed", "search_words",
-    "search_key",
+    "search_key", "search_likeness",
 ]  # fmt: skip
 
 

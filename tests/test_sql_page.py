@@ -271,6 +271,12 @@ def test_duckdb_refuses_by_itself_what_the_parser_would_let_through(folder, tmp_
     assert not (tmp_path / "o").exists()
 
 
+def test_the_process_is_told_nothing_of_the_servers_environment(folder, weakened, monkeypatch):
+    monkeypatch.setenv("TOKEN", "secret")
+    weakened("import os; sandbox.run = lambda _: {'columns': sorted(os.environ), 'rows': [], 'cut': False}")
+    assert not {"TOKEN", "PATH", "HOME"}.intersection(ask(folder, "select 1").columns)
+
+
 def test_the_process_cannot_open_a_file_even_if_duckdb_would(folder, tmp_path, weakened):
     weakened(WITHOUT_CHECK, WITHOUT_DUCKDB)
     assert ask(folder, "select 1").rows == [(1,)]
@@ -284,16 +290,16 @@ def test_the_process_cannot_open_a_file_even_if_duckdb_would(folder, tmp_path, w
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "grace"),
     [
-        "with recursive n as (select 1 as x union all select x + 1 from n) select count(*) from n",
-        "select count(*) from range(1000000000000) where range % 7 = 9",
+        ("with recursive n as (select 1 as x union all select x + 1 from n) select count(*) from n", 60),
+        ("select count(*) from range(1000000000000) where range % 7 = 9", 60),
         # one call of a function, in which DuckDB does not look at its clock: the process is ended
-        "select levenshtein(repeat('a', 400000), repeat('b', 400000))",
+        ("select levenshtein(repeat('a', 400000), repeat('b', 400000))", 2),
     ],
 )
-def test_a_query_stops_when_its_time_is_up(folder, statement, monkeypatch):
-    monkeypatch.setattr(analyst, "GRACE", 2)
+def test_a_query_stops_when_its_time_is_up(folder, statement, grace, monkeypatch):
+    monkeypatch.setattr(analyst, "GRACE", grace)
     began = time.monotonic()
     assert "took longer than 1 s and was stopped" in refusal(folder, statement, SMALL._replace(seconds=1))
     assert time.monotonic() - began < 20  # unbounded, each takes minutes
@@ -315,6 +321,11 @@ def test_a_query_stops_when_its_time_is_up(folder, statement, monkeypatch):
 def test_a_query_that_takes_too_much_memory_ends_alone(folder, statement):
     assert "memory" in refusal(folder, statement)
     assert ask(folder, "select 1", SMALL).rows == [(1,)]
+
+
+def test_duckdb_bounds_its_memory_where_the_system_does_not(folder, weakened):
+    weakened("sandbox.shut = lambda *_: None")
+    assert "memory" in refusal(folder, "from range(20000000) order by random()")
 
 
 def test_more_rows_than_shown_are_cut_and_never_made(folder):
