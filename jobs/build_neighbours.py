@@ -7,6 +7,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from jobs.train_als import fit, load
+from pipeline import schemas
+from pipeline.catalogue_map import catalogue_map
 from pipeline.content import Content, content, movie_words
 from pipeline.factors import item_factors_table, likes_table
 from pipeline.job import Run, start
@@ -20,7 +22,8 @@ def main(run: Run) -> None:
     """Compute the lists from factors that were trained before, and publish."""
     run.continue_build()
     ratings, movies, words = load(run)
-    build_neighbours(run, ratings, movies, words, run.read("item_factors"))
+    neighbours = build_neighbours(run, ratings, movies, words, run.read("item_factors"))
+    draw_map(run, movies, neighbours)
     run.publish()
 
 
@@ -34,6 +37,16 @@ def build_neighbours(
         learned.forget()
         stage.note = f"{neighbours.count():,} neighbours, {run.config.neighbours.similarity}"
     return neighbours
+
+
+def draw_map(run: Run, movies: DataFrame, neighbours: DataFrame) -> None:
+    """Save the catalogue_map table, unless the configuration wants none."""
+    if titles := run.config.map.titles:
+        with run.stage("map") as stage:
+            table = catalogue_map(neighbours, movies, titles=titles)
+            columns = schemas.spark_schema("catalogue_map")
+            run.save("catalogue_map", run.spark.createDataFrame(table, columns), files=1)
+            stage.note = f"{table.num_rows:,} titles"
 
 
 def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = None) -> DataFrame:

@@ -1,6 +1,6 @@
 """The main job: ratings to item factors to top-K neighbour lists to a published release, in one Spark application."""
 
-from jobs.build_neighbours import build_neighbours
+from jobs.build_neighbours import build_neighbours, draw_map
 from jobs.evaluate import evaluate
 from jobs.train_als import load, train
 from pipeline.job import Run, start
@@ -11,7 +11,8 @@ def main(run: Run) -> None:
     run.start_build()
     ratings, movies, words = load(run)
     item_factors = train(run, ratings, movies)
-    build_neighbours(run, ratings, movies, words, item_factors)
+    neighbours = build_neighbours(run, ratings, movies, words, item_factors)
+    draw_map(run, movies, neighbours)
     if run.config.evaluation.enabled:
         evaluate(run, ratings, movies, words)
     release = run.publish()

@@ -43,6 +43,7 @@ RANGES = {
     "spectral.words": (0, 1e6),
     "popularity.titles_per_genre": (1, 32767),
     "popularity.weight": (0, 1e6),
+    "map.titles": (0, 10_000),
     "evaluation.folds": (2, 100),
     "evaluation.draws": (1, 100),
     "evaluation.min_targets": (1, 10_000),

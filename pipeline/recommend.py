@@ -8,6 +8,7 @@ import duckdb
 
 from pipeline import analyst, serving
 from pipeline.config import PipelineError
+from pipeline.metrics import Measure
 
 SURE = 0.98  # match of a title that was typed in full, but for its article
 CLEAR_LEAD = 0.05  # how far the best match must lead the next to be taken without asking
@@ -109,6 +110,31 @@ class Match(NamedTuple):
     genres: list[str]
     n_ratings: int
     match: float
+
+
+class Near(NamedTuple):
+    """One row of a list, to be drawn: a Neighbour and its similarity in units of the first one's, 0 to 1."""
+
+    rank: int
+    movie_id: int
+    title: str
+    year: int | None
+    genres: list[str]
+    similarity: float
+    share: float
+
+
+class Place(NamedTuple):
+    """One row of pipeline/sql/places.sql, which says what each field means."""
+
+    movie_id: int
+    title: str
+    year: int | None
+    genres: list[str]
+    n_ratings: int
+    x: float
+    y: float
+    genre: str
 
 
 class AmbiguousTitleError(PipelineError):
@@ -282,6 +308,29 @@ class Recommender:
                 f"{self.release_id}: this release cannot answer ({str(error).splitlines()[0]}); it is damaged or "
                 "was made by another version: go back with `python -m pipeline rollback`, or run ./spark-submit.sh"
             ) from error
+
+    def near(self, movie_id: int, k: int = 10) -> list[Near]:
+        """Return what similar() does, with shares; a similarity of 0 or less has the share 0."""
+        rows = self.similar(movie_id, k)
+        best = max((row.similarity for row in rows), default=0.0)
+        return [Near(*row, min(max(row.similarity / best, 0.0), 1.0) if best > 0 else 0.0) for row in rows]
+
+    def places(self, genres: int = 8) -> list[Place]:
+        """Return the map of the catalogue, better-known titles first; empty when the release has none.
+
+        genres: so many get a colour of their own.
+        """
+        try:
+            return [Place(*row) for row in self._rows(serving.sql("places"), [genres])]
+        except duckdb.CatalogException:  # a release from before there were maps
+            return []
+
+    def measures(self) -> list[Measure]:
+        """Return the rows of the metrics table; empty when the release was not evaluated."""
+        try:
+            return [Measure(*row) for row in self._rows("from metrics", [])]
+        except duckdb.CatalogException:
+            return []
 
 
 def named(movie: Match) -> str:

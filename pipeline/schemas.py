@@ -41,6 +41,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("rank", "smallint", "position in the genre; 1 is best"),
         Column("score", "float", "share of all users who like the movie, 0 to 1"),
     ),
+    "catalogue_map": (
+        Column("movie_id", "int", "one of the best-known titles; one row per movie on the map, see map.titles"),
+        Column("x", "float", "place from left to right, -1 to 1; titles with lists alike stand near to each other"),
+        Column("y", "float", "place from bottom to top, -1 to 1"),
+    ),
     "metrics": (
         Column("protocol", "string", "how the model was evaluated"),
         Column("model", "string", "what was evaluated"),

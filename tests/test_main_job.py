@@ -9,6 +9,7 @@ import sys
 import time
 
 import duckdb
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -59,6 +60,18 @@ def test_main_job_goes_from_csv_to_recommendations(published, checkerboard):
     assert manifest["config"]["als"]["rank"] == 8 and manifest["config"]["data"]["dir"] == str(checkerboard)
     assert {"python", "pyspark", "java", "duckdb"} <= set(manifest["versions"])
     assert {"ingest", "train", "neighbours"} <= set(manifest["timings"])
+
+
+def test_main_job_draws_a_map_on_which_the_colours_stand_apart(published):
+    warehouse, result = published
+    assert "map         41 titles" in result.stdout
+    recommender = Recommender(release.release_dir(warehouse))
+    places = {place.movie_id: np.array([place.x, place.y]) for place in recommender.places()}
+    recommender.close()
+    assert set(places) == {*range(1, 41), 42}
+    for movie, place in places.items():
+        distances = {other: np.linalg.norm(place - there) for other, there in places.items() if other != movie}
+        assert (min(distances, key=distances.get) - movie) % 2 == 0
 
 
 def test_console_is_calm_and_the_log_is_named(published):

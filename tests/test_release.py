@@ -25,7 +25,8 @@ def test_publish_makes_every_table_of_the_contract(tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["release_id"] == folder.name
     assert {name: table["rows"] for name, table in manifest["tables"].items()} == {
-        "movies": 10, "item_factors": 4, "neighbours": 9, "popularity": 9, "metrics": 0, "rejected": 0,
+        "movies": 10, "item_factors": 4, "neighbours": 9, "popularity": 9, "catalogue_map": 0, "metrics": 0,
+        "rejected": 0,
     }  # fmt: skip
     connection = serving.connect(folder)
     for table in schemas.TABLES:
@@ -64,6 +65,10 @@ def test_publish_makes_every_table_of_the_contract(tmp_path):
         ({"popularity": [("*", 1, 2, 0.5)]}, "popularity"),
         ({"popularity": [("*", 1, 1, 1.5)]}, "popularity"),
         ({"popularity": [*POPULARITY, ("Drama", 77, 1, 0.5)]}, "popularity"),
+        ({"catalogue_map": [(1, 0.5, 0.5), (1, 0.25, 0.5)]}, "catalogue_map"),
+        ({"catalogue_map": [(77, 0.5, 0.5)]}, "catalogue_map"),
+        ({"catalogue_map": [(1, 0.5, None)]}, "catalogue_map"),
+        ({"catalogue_map": [(1, float("nan"), 0.5)]}, "catalogue_map"),
     ],
 )  # fmt: skip
 def test_a_gate_keeps_a_wrong_release_from_going_live(tmp_path, tables, gate):
