@@ -11,14 +11,10 @@ matplotlib.use("Agg")  # no screen
 import matplotlib.pyplot as plt
 
 from pipeline.metrics import Measure
+from pipeline.results import ASKED, LABELS, SERVED, Results, favourites_in_words, standings
 
 TEMPLATE = importlib.resources.files("pipeline") / "report.md"
-# Per protocol: number of favourites and length of the lists that are told, and the pair that the rest is told of.
-ASKED = {
-    "strangers": ([(1, 10), (3, 10), (5, 10), (10, 10)], (5, 10)),
-    "histories": ([(None, 10), (None, 20), (None, 50), (None, 100)], (None, 20)),
-}
-SERVED, WITHOUT_CONTENT = "served", "served, without content"
+WITHOUT_CONTENT = "served, without content"
 ACCENT, INK, PALE = "#c2410c", "#292524", "#a8a29e"
 # What the plots show beside the served lists, each in the place of its family.
 SHOWN = [
@@ -33,26 +29,6 @@ PROFILE = {  # measures of what the lists are made of, and how they are written
     "hit_rate": "{:.3f}", "mrr": "{:.3f}", "novelty": "{:.2f}", "coverage": "{:.3f}", "popularity_share": "{:.3f}",
     "diversity": "{:.3f}", "hub_share": "{:.3f}", "least_support": "{:.0f}", "median_support": "{:.0f}",
 }  # fmt: skip
-
-
-class Results:
-    """The rows of the metrics table, to be looked up."""
-
-    def __init__(self, rows: list[Measure]) -> None:
-        self.rows = {(row.protocol, row.model, row.n_favourites, row.metric, row.k): row for row in rows}
-
-    def models(self, protocol: str, n_favourites: int | None, metric: str, k: int) -> list[str]:
-        """Return the models that were measured so, best first."""
-        found = {
-            key[1]: row.value
-            for key, row in self.rows.items()
-            if (key[0], *key[2:]) == (protocol, n_favourites, metric, k)
-        }
-        return sorted(found, key=lambda model: -found[model])
-
-    def value(self, *key: str | int | None) -> float | None:
-        """Return the value of protocol, model, n_favourites, metric, k; None when it was not measured."""
-        return self.rows[key].value if key in self.rows else None
 
 
 def headlines(rows: list[Measure]) -> dict[str, float]:
@@ -70,7 +46,7 @@ def summary(rows: list[Measure]) -> str:
     for protocol, (_, (n, k)) in ASKED.items():
         ndcg, recall = (results.value(protocol, SERVED, n, metric, k) for metric in ("ndcg", "recall"))
         if ndcg is not None:
-            return f"nDCG@{k} {ndcg:.3f}, recall@{k} {recall:.3f}, {protocol} with {_favourites(n)}"
+            return f"nDCG@{k} {ndcg:.3f}, recall@{k} {recall:.3f}, {protocol} with {favourites_in_words(n)}"
     return "too few users with enough likes to measure anything"
 
 
@@ -122,28 +98,20 @@ def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) 
 def verdict(results: Results) -> list[str]:
     """Return a line per protocol, number of favourites and measure: the served lists against the best yardstick."""
     lines = []
-    asked = [("strangers", n, k) for n, k in ASKED["strangers"][0]] + [("histories", *ASKED["histories"][1])]
-    for protocol, n, k in asked:
-        for metric, label in (("ndcg", "nDCG"), ("recall", "recall")):
-            others = [m for m in results.models(protocol, n, metric, k) if not m.startswith("served")]
-            served = results.rows.get((protocol, SERVED, n, metric, k))
-            if not others or served is None:
-                continue
-            rival = results.value(protocol, others[0], n, metric, k)
-            share = served.value / rival - 1 if rival else float("inf")
-            side = "above" if share > 0 else "**below**"
-            lines.append(
-                f"- {protocol}, {_favourites(n)}: {label}@{k} {served.value:.4f} "
-                f"({served.ci_low:.4f} to {served.ci_high:.4f}), {abs(share):.1%} {side} the best yardstick, "
-                f"{others[0]} ({rival:.4f})"
-            )
+    for row in standings(results):
+        side, asked = "above" if row.lead > 0 else "**below**", favourites_in_words(row.n_favourites)
+        lines.append(
+            f"- {row.protocol}, {asked}: {LABELS[row.metric]}@{row.k} {row.served.value:.4f} "
+            f"({row.served.ci_low:.4f} to {row.served.ci_high:.4f}), {abs(row.lead):.1%} {side} the best yardstick, "
+            f"{row.rival.model} ({row.rival.value:.4f})"
+        )
     return lines or ["- too few users with enough likes to measure anything"]
 
 
 def _accuracy(results: Results, protocol: str) -> list[list[str]]:
     """Return the heads and a line per model, best first: nDCG and recall; coverage and novelty of the main pair."""
     columns, main = ASKED[protocol]
-    heads = [_favourites(n) if n else f"top {k}" for n, k in columns]
+    heads = [favourites_in_words(n) if n else f"top {k}" for n, k in columns]
     lines = [[protocol, *heads, "coverage", "novelty"]]
     for model in results.models(protocol, main[0], "ndcg", main[1]):
         cells = []
@@ -178,12 +146,8 @@ def _profile(results: Results) -> list[list[str]]:
 def _stability(results: Results) -> str:
     """Return how much of the ten another seed leaves, per kind of request."""
     asked = [(protocol, n) for protocol, (columns, _) in ASKED.items() for n in dict(columns)]
-    shares = [(_favourites(n), results.value(protocol, SERVED, n, "stability", 10)) for protocol, n in asked]
+    shares = [(favourites_in_words(n), results.value(protocol, SERVED, n, "stability", 10)) for protocol, n in asked]
     return ", ".join(f"{share:.0%} with {name}" for name, share in shares if share is not None) or "not measured"
-
-
-def _favourites(n: int | None) -> str:
-    return f"{n} favourite{'s' * (n > 1)}" if n else "whole histories"
 
 
 def _table(lines: list[list[str]]) -> str:
