@@ -1,6 +1,7 @@
 """What the pages share: the settings they were started with, the opened releases, and titles as plain text."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,8 @@ from pipeline import release
 from pipeline.recommend import Recommender
 
 OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
+DRAWN = re.compile(r"https?(?=:)|www(?=\.)|@|(?<=:)(?:material(?=/)|streamlit(?=:))", re.IGNORECASE)
+NOTHING, WRONG = ":material/info:", ":material/warning:"  # icons that need no font of the visitor's
 
 
 @st.cache_resource
@@ -40,5 +43,19 @@ def open_release(folder: str) -> Recommender:
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown shows as it stands: a title is data, never markup."""
+    """Return text that Markdown shows as it stands: a title is data, never markup.
+
+    Addresses and the names of icons get an invisible word joiner: Streamlit draws links and icons, escaped or not.
+    """
+    text = DRAWN.sub("\\g<0>\u2060", text)
     return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-.!|~:$&" else char for char in text)
+
+
+def note(text: str) -> None:
+    """Draw small text. In place of st.caption, which is too pale for an AA contrast on the light page."""
+    st.markdown(f":small[{text}]")
+
+
+def ink() -> str:
+    """Return the colour of text on the visitor's page."""
+    return "#f5f5f4" if st.context.theme.type == "dark" else "#292524"

@@ -7,7 +7,7 @@ import streamlit as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
-from app import films, sql
+from app import explore, films, releases, sql
 from app.shared import live_release, settings
 from pipeline.config import PipelineError
 
@@ -19,7 +19,11 @@ def main() -> None:
     st.set_page_config(page_title="Ten films for you", page_icon="🎬", layout="wide")
     st.html(STYLE)
     try:
-        pages = [st.Page(films.page, title="Films", icon=":material/movie:", default=True)]
+        pages = [
+            st.Page(films.page, title="Films", icon=":material/movie:", default=True),
+            st.Page(explore.page, title="Explore", icon=":material/explore:", url_path="explore"),
+            st.Page(releases.page, title="Behind the curtain", icon=":material/theaters:", url_path="releases"),
+        ]
         if settings().page.sql:
             pages.append(st.Page(sql.page, title="SQL", icon=":material/database:", url_path="sql"))
         page = st.navigation(pages, position="top")

@@ -238,5 +238,5 @@ def test_markup_in_titles_is_shown_as_text(tmp_path, monkeypatch):
     assert "<script" not in body and html.escape(evil) in body
     press(page, "more-2")
     shown = keyed(page, "drop-2")[0]
-    assert re.sub(r"\\(.)", r"\1", shown) == f"{evil} (1999)"
+    assert re.sub(r"\\(.)", r"\1", shown).replace("\u2060", "") == f"{evil} (1999)"
     assert not re.search(r"(?<!\\)[<>*\[\]$:()]", shown)

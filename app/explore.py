@@ -1,0 +1,138 @@
+"""Explore: any film's own list, with links onward, and the map of the catalogue. DuckDB only, no Spark."""
+
+import streamlit as st
+
+from app.charts import map_chart
+from app.shared import NOTHING, ink, live_release, note, open_release, plain, warehouse
+from pipeline import release
+from pipeline.config import PipelineError
+from pipeline.recommend import Match, Near, Place, Recommender, named
+
+FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
+
+
+def page() -> None:
+    """Draw the page; the address holds the film, so that it can be sent to a friend."""
+    recommender = live_release()
+    st.title("Explore")
+    note("Every film has a list of the films that go with it. Recommendations are made from these lists.")
+    search(recommender)
+    movie = chosen(recommender)
+    rows = recommender.near(movie.movie_id, st.session_state.get("length", FIRST)) if movie else []
+    if movie:
+        show_list(movie, rows)
+    show_map(places_of(str(release.release_dir(warehouse(), recommender.release_id))), movie, rows)
+
+
+def search(recommender: Recommender) -> None:
+    """Draw the search field and its matches; a click on a match explores it. Without either, offer well-known films."""
+    text = st.text_input(
+        "Search a film", key="explore-search", type="search", live="300ms", placeholder="the matrix, amelie, heat ..."
+    )
+    if text:
+        matches = recommender.search(text, k=6)
+        if not matches:
+            note("No title like that. Fewer letters find more.")
+    elif st.query_params.get("movie"):
+        return
+    else:
+        note("Or begin with one that many people like:")
+        matches = recommender.recommend([], k=5)
+    with st.container(horizontal=True):
+        for match in matches:
+            st.button(
+                plain(named(match)),
+                key=f"explore-{match.movie_id}",
+                on_click=explore,
+                args=(match.movie_id,),
+                icon=":material/search:",
+            )
+
+
+def explore(movie_id: int) -> None:
+    """Make the movie the one that is explored."""
+    st.query_params["movie"] = str(movie_id)
+    st.session_state["explore-search"] = ""
+    st.session_state.length = FIRST
+
+
+def chosen(recommender: Recommender) -> Match | None:
+    """Return the movie that the address names; say so when the catalogue has no such movie."""
+    text = st.query_params.get("movie")
+    if not text:
+        return None
+    try:
+        return recommender.resolve(f"id:{text}")
+    except PipelineError:
+        st.info(
+            f"This catalogue has no film with the number {plain(text[:20])}. Search it by title.",
+            icon=NOTHING,
+        )
+        return None
+
+
+def show_list(movie: Match, rows: list[Near]) -> None:
+    """Draw what is known of a movie, and its list."""
+    st.header(plain(named(movie)), anchor=False)
+    genres = " · ".join(map(plain, movie.genres)) or "no genres listed"
+    note(f"{genres} · {movie.n_ratings:,} ratings")
+    if not rows:
+        st.info("Too little is known of this film to say what goes with it.", icon=NOTHING)
+        return
+    st.markdown("**Goes with it**, the best first. The bars compare with the first one; a click goes on from there.")
+    for row in rows:
+        with st.container(gap=None):
+            st.button(
+                plain(f"{row.rank}. {named(row)}"),
+                key=f"near-{row.movie_id}",
+                type="tertiary",
+                icon=":material/arrow_forward:",
+                icon_position="right",
+                on_click=explore,
+                args=(row.movie_id,),
+            )
+            genres = " · ".join(map(plain, row.genres)) or "no genres listed"
+            st.progress(row.share, text=f"{genres} · similarity {row.similarity:.3g}")
+    if len(rows) == FIRST:
+        st.button("Show more", on_click=show_more, icon=":material/expand_more:")
+
+
+def show_more() -> None:
+    """Make the list longer."""
+    st.session_state.length = MORE
+
+
+def show_map(places: list[Place], movie: Match | None, rows: list[Near]) -> None:
+    """Draw the map, with the movie and its neighbours in front."""
+    st.header("The map", anchor=False)
+    if not places:
+        st.info("This release has no map of the catalogue. The next run of the pipeline draws one.", icon=NOTHING)
+        return
+    placed = {place.movie_id for place in places}
+    words = f"The {len(places):,} best-known titles; the nearer two are, the more alike their lists."
+    if movie and movie.movie_id in placed:
+        words += f" {plain(named(movie))} and its list stand out."
+    elif movie:
+        words += f" {plain(named(movie))} is not among them; those of its list that are stand out."
+    note(f"{words} Click a point to explore it. With the shift key, the wheel zooms and the mouse drags.")
+    near = {row.movie_id for row in rows}
+    st.altair_chart(
+        map_chart(places, movie.movie_id if movie else None, near, ink()),
+        key="map",
+        on_select=explore_point,
+        selection_mode=["point"],
+        alt=f"Map of {len(places):,} films as points, coloured by genre. The list above holds what stands out in it.",
+    )
+
+
+def explore_point() -> None:
+    """Explore the movie whose point was clicked."""
+    points = st.session_state.map.selection.get("point") or []
+    if points and isinstance(points[0].get("movie_id"), int):
+        explore(points[0]["movie_id"])
+
+
+@st.cache_data(max_entries=3, show_spinner=False)
+def places_of(folder: str) -> list[Place]:
+    """Return a release's map."""
+    return open_release(folder).places()
