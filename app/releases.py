@@ -159,7 +159,7 @@ def favourites() -> list[int]:
 
 def moved(row: Change) -> str:
     """Return in words what became of a film."""
-    words = {"new": "new", "gone": "gone", "same": "same", "up": f"▲ up {row.by}", "down": f"▼ down {row.by}"}
+    words = {"new": "new", "gone": "gone", "same": "same", "up": f"up\u00a0{row.by}", "down": f"down\u00a0{row.by}"}
     return words[row.what]
 
 

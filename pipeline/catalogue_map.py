@@ -62,12 +62,15 @@ def places(vectors: sp.csr_matrix) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     n = vectors.shape[0]
-    if n < FEWEST or abs(vectors - vectors[[0] * n]).max() < 1e-6:
+    if n < FEWEST:
         return np.empty((0, 2))
-    with threadpool_limits(1):  # sums to the last bit, whatever the number of cores
+    # One thread: sums to the last bit, whatever the number of cores. Where all rows are the same, 0 / 0 is passed over.
+    with threadpool_limits(1), np.errstate(divide="ignore", invalid="ignore"):
         # At least as many columns on the lists as titles: every title is one of them.
         reduced = TruncatedSVD(min(COLUMNS, n - 1), random_state=SEED).fit_transform(vectors)
         reduced = unit_rows(reduced)
+        if np.ptp(reduced, axis=0).max() < 1e-6:  # t-SNE would crash
+            return np.empty((0, 2))
         perplexity = min(PERPLEXITY, (n - 1) / 3)  # t-SNE looks at three times as many neighbours
         tsne = TSNE(perplexity=perplexity, max_iter=ROUNDS, angle=ANGLE, init="pca", random_state=SEED)
         points = tsne.fit_transform(reduced)

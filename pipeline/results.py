@@ -70,7 +70,7 @@ def standings(results: Results) -> list[Standing]:
 
 def asked_of(row: Standing) -> str:
     """Return who was asked for, in words."""
-    return f"{row.protocol} with {favourites_in_words(row.n_favourites)}"
+    return f"{row.protocol if row.n_favourites else 'known users'} with {favourites_in_words(row.n_favourites)}"
 
 
 def ranking(results: Results, row: Standing) -> list[Measure]:

@@ -4,7 +4,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from pipeline.catalogue_map import catalogue_map, list_vectors, places
+from pipeline.recommend import Recommender
 from pipeline.schemas import spark_schema
+from tests.conftest import publish
 
 
 def nearest(points):
@@ -59,3 +61,15 @@ def test_the_best_known_titles_with_a_list_are_placed(spark):
     assert spark.createDataFrame(table, spark_schema("catalogue_map")).count() == 12
     few = catalogue_map(lists, movies, titles=3)
     assert few.num_rows == 0 and few.schema == table.schema
+
+
+def test_places_come_best_known_first_in_the_colours_of_the_commonest_first_genres(tmp_path):
+    places_ = [(movie, float(movie), -0.5) for movie in (1, 2, 3, 5, 10)]
+    recommender = Recommender(publish(tmp_path, catalogue_map=places_))
+    assert [(place.title, place.genre, place.x) for place in recommender.places(genres=1)] == [
+        ("The Matrix", "other", 5.0), ("Toy Story", "Animation", 1.0), ("Heat", "other", 3.0),
+        ("Toy Story 2", "Animation", 2.0), ("Genreless", "other", 10.0),
+    ]  # fmt: skip
+    # Action and Crime are as common as each other: the first by name.
+    assert [place.genre for place in recommender.places(genres=2)][:3] == ["Action", "Animation", "other"]
+    recommender.close()

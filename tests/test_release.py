@@ -159,3 +159,19 @@ def test_one_writer_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
 def test_a_build_without_trained_factors_says_so(tmp_path):
     with pytest.raises(PipelineError, match=r"train_als\.py"):
         release.Build.from_trained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (None, "?"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (2_483_723, "2.48 MB"),
+        (999_999, "1 MB"),
+        (7.1e10, "71 GB"),
+    ],
+)
+def test_sizes_are_written_as_people_write_them(number, text):
+    assert release.in_bytes(number) == text
