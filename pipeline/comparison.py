@@ -2,9 +2,6 @@
 
 from typing import NamedTuple
 
-import duckdb
-
-from pipeline.config import PipelineError
 from pipeline.recommend import Match, Recommender
 
 
@@ -38,42 +35,19 @@ def compare(now: Recommender, then: Recommender, favourites: list[int], k: int =
     favourites: movie ids; ids that now does not know are passed over. A movie is the same where id and title are:
     ids of two data sets have nothing to do with each other. Raises PipelineError when a release cannot answer.
     """
-    known = [movie for movie in (_movie(now, movie_id) for movie_id in favourites) if movie]
-    shared = [movie for movie in known if _is_same(_movie(then, movie.movie_id), movie)]
+    known = now.movies(favourites)
+    titles_then = {movie.movie_id: movie.title for movie in then.movies(favourites)}
+    shared = [movie for movie in known if titles_then.get(movie.movie_id) == movie.title]
     strangers = [movie for movie in known if movie not in shared]
     if not shared:
         return Comparison([], strangers, [], [])
     ids = [movie.movie_id for movie in shared]
-    rows, rows_then = _answer(now, ids, k), _answer(then, ids, k)
+    rows, rows_then = now.recommend(ids, k), then.recommend(ids, k)
     before = {(row.movie_id, row.title): row.rank for row in rows_then}
     here = {(row.movie_id, row.title) for row in rows}
     changes = [_change(row, row.rank, before.get((row.movie_id, row.title))) for row in rows]
     gone = [_change(row, None, row.rank) for row in rows_then if (row.movie_id, row.title) not in here]
     return Comparison(shared, strangers, changes, gone)
-
-
-def _movie(recommender: Recommender, movie_id: int) -> Match | None:
-    try:
-        return recommender.resolve(f"id:{movie_id}")
-    except PipelineError:
-        return None
-    except duckdb.Error as error:
-        raise _cannot_answer(recommender, error) from error
-
-
-def _answer(recommender: Recommender, favourites: list[int], k: int) -> list:
-    try:
-        return recommender.recommend(favourites, k)
-    except duckdb.Error as error:
-        raise _cannot_answer(recommender, error) from error
-
-
-def _cannot_answer(recommender: Recommender, error: duckdb.Error) -> PipelineError:
-    return PipelineError(f"release {recommender.release_id} cannot answer ({str(error).splitlines()[0]})")
-
-
-def _is_same(movie: Match | None, other: Match) -> bool:
-    return movie is not None and (movie.movie_id, movie.title) == (other.movie_id, other.title)
 
 
 def _change(row, rank: int | None, before: int | None) -> Change:

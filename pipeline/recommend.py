@@ -300,15 +300,6 @@ class Recommender:
         """Return what serving.duckdb answers to an analyst's query, see analyst.ask. Raises PipelineError."""
         return analyst.ask(self._folder, statement, bounds)
 
-    def _rows(self, statement: str, parameters: list) -> list[tuple]:
-        try:
-            return self._connection.cursor().execute(statement, parameters).fetchall()
-        except duckdb.Error as error:
-            raise PipelineError(
-                f"{self.release_id}: this release cannot answer ({str(error).splitlines()[0]}); it is damaged or "
-                "was made by another version: go back with `python -m pipeline rollback`, or run ./spark-submit.sh"
-            ) from error
-
     def near(self, movie_id: int, k: int = 10) -> list[Near]:
         """Return what similar() does, with shares; a similarity of 0 or less has the share 0."""
         rows = self.similar(movie_id, k)
@@ -320,17 +311,24 @@ class Recommender:
 
         genres: so many get a colour of their own.
         """
-        try:
-            return [Place(*row) for row in self._rows(serving.sql("places"), [genres])]
-        except duckdb.CatalogException:  # a release from before there were maps
-            return []
+        # there are releases from before there were maps
+        return [Place(*row) for row in self._rows(serving.sql("places"), [genres], missing_ok=True)]
 
     def measures(self) -> list[Measure]:
         """Return the rows of the metrics table; empty when the release was not evaluated."""
+        return [Measure(*row) for row in self._rows("from metrics", [], missing_ok=True)]
+
+    def _rows(self, statement: str, parameters: list, *, missing_ok: bool = False) -> list[tuple]:
+        """Return the statement's rows. missing_ok: none where the release has no such table."""
         try:
-            return [Measure(*row) for row in self._rows("from metrics", [])]
-        except duckdb.CatalogException:
-            return []
+            return self._connection.cursor().execute(statement, parameters).fetchall()
+        except duckdb.Error as error:
+            if missing_ok and isinstance(error, duckdb.CatalogException):
+                return []
+            raise PipelineError(
+                f"{self.release_id}: this release cannot answer ({str(error).splitlines()[0]}); it is damaged or "
+                "was made by another version: go back with `python -m pipeline rollback`, or run ./spark-submit.sh"
+            ) from error
 
 
 def named(movie: Match) -> str:
