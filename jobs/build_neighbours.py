@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from jobs.train_als import fit, load
 from pipeline import schemas
@@ -65,7 +66,7 @@ def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = 
         vectors = whitened_vectors(learned.item_factors(config), whitening=knobs.whitening)
     else:
         vectors = cosine_vectors(learned.item_factors(config))
-    n_movies = vectors.count()
+    n_movies, length = vectors.agg(F.count("*"), F.max(F.size("candidate"))).head()
     return neighbours_table(
         vectors,
         learned.movies.where(learned.movies.n_ratings >= knobs.min_support),
@@ -74,6 +75,7 @@ def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = 
         k=knobs.k,
         query_blocks=max(learned.cores, -(-n_movies // knobs.query_block)),
         item_blocks=-(-n_movies // knobs.item_block),
+        pieces=-(-4 * n_movies * length // (knobs.piece_mib << 20)),
     )
 
 

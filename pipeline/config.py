@@ -33,6 +33,7 @@ RANGES = {
     "neighbours.min_support": (0, 2**31 - 1),
     "neighbours.query_block": (1, 2**20),
     "neighbours.item_block": (1, 2**20),
+    "neighbours.piece_mib": (1, 2**20),
     "spectral.shrinkage": (1e-6, 1e9),
     "spectral.damping": (1e-6, 1e6),
     "spectral.user_exponent": (0, 1),

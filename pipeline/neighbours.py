@@ -23,6 +23,7 @@ NEIGHBOURS = pa.schema(
         ("similarity", pa.float32()),
     ]
 )
+PACKED_LISTS = "query_block int, ids binary, best_ids binary, similarities binary"
 
 
 def neighbours_table(
@@ -34,6 +35,7 @@ def neighbours_table(
     k: int,
     query_blocks: int,
     item_blocks: int,
+    pieces: int = 1,
 ) -> DataFrame:
     """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j, plus
     what pairs adds to it.
@@ -44,22 +46,30 @@ def neighbours_table(
     One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
     own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
 
-    The movies are cut into query_blocks tasks. A task sees one block of candidates after the other and keeps
-    the best k so far: with q queries, c candidates and p pairs per block and vectors of rank floats it holds about
-    4 * rank * (q + 2c) + 24 * q * (k + SLACK) + 50 * p bytes, however many movies there are. The candidates'
-    vectors, 4 * n * rank bytes, are broadcast once to every executor. The lists depend on the vectors and pairs
-    alone, not on how they were cut.
+    The movies are cut into query_blocks, the candidates into item_blocks and these into pieces. A task answers one
+    block of queries: it sees one block of candidates after the other and keeps the best k so far. With one piece,
+    all candidates' vectors, 4 n r bytes for n of length r, are broadcast to every executor; with more, a task
+    meets one piece, 4 n r / pieces bytes, and a second step merges the lists of the pieces. The lists depend on the
+    vectors and pairs alone, not on how they were cut.
+
+    Memory of a task's Python, with q queries, c candidates and p pairs per block: 4 r (q + 2c) + 24 q (k + SLACK)
+    + 50 p bytes, and twice what Spark sends at once: spark.sql.execution.arrow.maxBytesPerBatch and one pair of
+    blocks, 4 r (q + c). Memory of its JVM: the piece. Of the second step: 16 q k bytes and what Spark sends at once.
     """
     recommendable = vectors.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
     wanted = vectors if only is None else vectors.join(F.broadcast(only), "movie_id", how="left_semi")
-    queries = _packed(wanted, "query", query_blocks)
+    # Only ids pass through the one task that numbers them.
+    query_block = F.broadcast(wanted.select("movie_id", _in_order(query_blocks).alias("block")))
+    queries = _packed(wanted.join(query_block, "movie_id", how="inner"), "query")
     if pairs is not None:
-        packed = _packed_pairs(pairs, wanted, query_blocks)
+        packed = _packed_pairs(pairs.join(query_block, "movie_id", how="inner"))
         queries = queries.join(packed, "query_block", how="left")
     queries = queries.repartitionById(query_blocks, "query_block")
-    items = _packed(recommendable, "candidate", item_blocks)
+    item_blocks = pieces * -(-item_blocks // pieces)  # the same number in every piece
+    item_block = F.pmod(F.xxhash64("movie_id"), F.lit(item_blocks)).cast("int")
+    items = _packed(recommendable.withColumn("block", item_block), "candidate")
 
-    def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def searched(batches: Iterator[pa.RecordBatch]) -> Iterator[Lists]:
         faiss.omp_set_num_threads(1)  # Spark runs a task on every core already
         best: dict[int, TopK] = {}
         for batch in batches:
@@ -70,9 +80,31 @@ def neighbours_table(
                     best[block] = TopK(ids, queries, k, _unpacked_pairs(batch, ids, row))
                 best[block].add(*_unpacked(batch, "candidate", row))
         for block in sorted(best):
+            yield block, best[block]
+
+    def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return (lists.as_batch() for _, lists in searched(batches))
+
+    def search_piece(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return (lists.packed(block) for block, lists in searched(batches))
+
+    def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        best: dict[int, Lists] = {}
+        for batch in batches:
+            for row in range(batch.num_rows):
+                ids, best_ids, similarities = _unpacked_lists(batch, row)
+                lists = best.setdefault(batch.column("query_block")[row].as_py(), Lists(ids, k))
+                lists.merge(best_ids, similarities)
+        for block in sorted(best):
             yield best[block].as_batch()
 
-    return queries.crossJoin(F.broadcast(items)).mapInArrow(search, schemas.spark_schema("neighbours"))
+    table = schemas.spark_schema("neighbours")
+    if pieces == 1:
+        return queries.crossJoin(F.broadcast(items)).mapInArrow(search, table)
+    cut = items.repartitionById(pieces, F.col("candidate_block") % pieces)
+    # This hint makes a task of every partition of queries and every piece.
+    lists = queries.crossJoin(cut.hint("shuffle_replicate_nl")).mapInArrow(search_piece, PACKED_LISTS)
+    return lists.repartitionById(query_blocks, "query_block").mapInArrow(merge, table)
 
 
 class Pairs(NamedTuple):
@@ -84,8 +116,41 @@ class Pairs(NamedTuple):
     similarities: np.ndarray
 
 
-class TopK:
-    """The best k items seen so far for each of a block of queries.
+class Lists:
+    """The best k items seen so far for each of some queries: best_ids int32 and best float32, [q, at most k], the best
+    first, ties by id, filled up with similarity -inf."""
+
+    def __init__(self, ids: np.ndarray, k: int) -> None:
+        """ids: int32 [q]."""
+        self.ids, self.k = ids, k
+        self.best_ids = np.empty((len(ids), 0), np.int32)
+        self.best = np.empty((len(ids), 0), np.float32)
+
+    def merge(self, ids: np.ndarray, similarities: np.ndarray) -> None:
+        """Take the best of other items into account, as they stand in Lists. ids int32, similarities float32 [q, m]."""
+        if self.best.size:
+            ids = np.hstack([self.best_ids, ids])
+            similarities = np.hstack([self.best, similarities])
+            ids, similarities = _sorted_rows(ids, similarities)
+        self.best_ids, self.best = ids[:, : self.k], similarities[:, : self.k]
+
+    def packed(self, block: int) -> pa.RecordBatch:
+        """Return one row of PACKED_LISTS."""
+        arrays = (np.ascontiguousarray(array).tobytes() for array in (self.ids, self.best_ids, self.best))
+        columns = [pa.array([block], pa.int32()), *(pa.array([array], pa.binary()) for array in arrays)]
+        return pa.RecordBatch.from_arrays(columns, names=["query_block", "ids", "best_ids", "similarities"])
+
+    def as_batch(self) -> pa.RecordBatch:
+        """Return the lists as rows of the neighbours table, sorted by movie_id, rank."""
+        real = np.isfinite(self.best)
+        rank = np.broadcast_to(np.arange(1, self.best.shape[1] + 1, dtype=np.int16), self.best.shape)
+        movie = np.broadcast_to(self.ids[:, None], self.best.shape)
+        columns = [movie[real], self.best_ids[real], rank[real], self.best[real]]
+        return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=NEIGHBOURS)
+
+
+class TopK(Lists):
+    """The best k items for each of a block of queries, found block of items by block of items.
 
     similarity is the float32 inner product as faiss computes it for a single pair: the same two vectors give
     the same bits in whatever block they meet, so that ties are ties and lists do not depend on the blocks.
@@ -94,9 +159,8 @@ class TopK:
     def __init__(self, ids: np.ndarray, vectors: np.ndarray, k: int, pairs: Pairs | None = None) -> None:
         """ids: int32 [q]; vectors: float32 [q, rank], finite, else ValueError."""
         _require_finite(vectors)
-        self.ids, self.vectors, self.k, self.pairs = ids, vectors, k, pairs
-        self.best_ids = np.empty((len(ids), 0), np.int32)
-        self.best = np.empty((len(ids), 0), np.float32)
+        super().__init__(ids, k)
+        self.vectors, self.pairs = vectors, pairs
 
     def add(self, item_ids: np.ndarray, items: np.ndarray) -> None:
         """Take a block of items into account. item_ids: int32 [c], rising; items: float32 [c, rank]."""
@@ -104,11 +168,7 @@ class TopK:
         ids, similarities = top_k(self.ids, self.vectors, item_ids, items, self.k)
         if self.pairs is not None:
             ids, similarities = self._with_pairs(ids, similarities, item_ids, items)
-        if self.best.size:
-            ids = np.hstack([self.best_ids, ids])
-            similarities = np.hstack([self.best, similarities])
-            ids, similarities = _sorted_rows(ids, similarities)
-        self.best_ids, self.best = ids[:, : self.k], similarities[:, : self.k]
+        self.merge(ids, similarities)
 
     def _with_pairs(
         self, ids: np.ndarray, similarities: np.ndarray, item_ids: np.ndarray, items: np.ndarray
@@ -141,14 +201,6 @@ class TopK:
         ids, similarities = np.zeros((len(ids), width), np.int32), np.full((len(ids), width), -np.inf, np.float32)
         ids[rows[kept], column[kept]], similarities[rows[kept], column[kept]] = flat_ids[kept], flat[kept]
         return ids, similarities
-
-    def as_batch(self) -> pa.RecordBatch:
-        """Return the lists as rows of the neighbours table, sorted by movie_id, rank."""
-        real = np.isfinite(self.best)
-        rank = np.broadcast_to(np.arange(1, self.best.shape[1] + 1, dtype=np.int16), self.best.shape)
-        movie = np.broadcast_to(self.ids[:, None], self.best.shape)
-        columns = [movie[real], self.best_ids[real], rank[real], self.best[real]]
-        return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=NEIGHBOURS)
 
 
 def top_k(
@@ -213,8 +265,8 @@ def _sorted_rows(ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray,
     return ids, similarities
 
 
-def _packed(vectors: DataFrame, name: str, blocks: int) -> DataFrame:
-    """Return one row per block of movies, cut evenly in order of movie_id: <name>_block, _ids, _vectors (binary)."""
+def _packed(vectors: DataFrame, name: str) -> DataFrame:
+    """Return one row per block of movies: <name>_block, and their _ids and _vectors (binary) in order of movie_id."""
 
     def pack(movies: pa.Table) -> pa.Table:
         movies = movies.sort_by("movie_id").combine_chunks()
@@ -224,12 +276,11 @@ def _packed(vectors: DataFrame, name: str, blocks: int) -> DataFrame:
         return pa.table(columns, names=[f"{name}_{part}" for part in ("block", "ids", "vectors")])
 
     schema = f"{name}_block int, {name}_ids binary, {name}_vectors binary"
-    return vectors.select("movie_id", name, _block(blocks)).groupBy("block").applyInArrow(pack, schema)
+    return vectors.select("movie_id", name, "block").groupBy("block").applyInArrow(pack, schema)
 
 
-def _packed_pairs(pairs: DataFrame, queries: DataFrame, blocks: int) -> DataFrame:
-    """Return one row per block of _packed queries that is in a pair: query_block, pair_movies, pair_ids,
-    pair_similarities (binary)."""
+def _packed_pairs(pairs: DataFrame) -> DataFrame:
+    """Return one row per block: query_block, pair_movies, pair_ids, pair_similarities (binary)."""
 
     def pack(pairs: pa.Table) -> pa.Table:
         pairs = pairs.sort_by("movie_id")
@@ -238,9 +289,8 @@ def _packed_pairs(pairs: DataFrame, queries: DataFrame, blocks: int) -> DataFram
         packed = [pa.array([packed]) for packed in (movies.tobytes(), b"".join(ids), b"".join(similarities))]
         return pa.table([pairs.column("block").combine_chunks()[:1], *packed], names=["query_block", *PAIR_COLUMNS])
 
-    of_block = F.broadcast(queries.select("movie_id", _block(blocks)))
     schema = "query_block int, " + ", ".join(f"{name} binary" for name in PAIR_COLUMNS)
-    return pairs.join(of_block, "movie_id", how="inner").groupBy("block").applyInArrow(pack, schema)
+    return pairs.groupBy("block").applyInArrow(pack, schema)
 
 
 def _unpacked_pairs(batch: pa.RecordBatch, query_ids: np.ndarray, row: int) -> Pairs | None:
@@ -252,9 +302,16 @@ def _unpacked_pairs(batch: pa.RecordBatch, query_ids: np.ndarray, row: int) -> P
     return Pairs(np.searchsorted(query_ids, movies), ids, similarities)
 
 
-def _block(blocks: int) -> Column:
+def _unpacked_lists(batch: pa.RecordBatch, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ids, best_ids and similarities of a row of PACKED_LISTS, as they stand in Lists."""
+    buffers = [batch.column(name)[row].as_buffer() for name in ("ids", "best_ids", "similarities")]
+    ids, best_ids, similarities = map(np.frombuffer, buffers, (np.int32, np.int32, np.float32))
+    return ids, best_ids.reshape(len(ids), -1), similarities.reshape(len(ids), -1)
+
+
+def _in_order(blocks: int) -> Column:
     """Return the movie's block, 0 to blocks - 1: cut evenly in order of movie_id."""
-    return (F.ntile(blocks).over(Window.orderBy("movie_id")) - 1).alias("block")
+    return F.ntile(blocks).over(Window.orderBy("movie_id")) - 1
 
 
 def _unpacked(batch: pa.RecordBatch, name: str, row: int) -> tuple[np.ndarray, np.ndarray]:

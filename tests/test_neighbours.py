@@ -73,20 +73,38 @@ def test_vectors_that_are_not_finite_raise():
         TopK(np.array([1], np.int32), vectors, 1)
 
 
-@pytest.mark.parametrize(("partitions", "query_blocks", "item_blocks"), [(1, 1, 1), (3, 2, 1), (7, 5, 3)])
-def test_table_is_the_same_however_it_was_cut(spark, partitions, query_blocks, item_blocks):
+@pytest.mark.parametrize(
+    ("partitions", "query_blocks", "item_blocks", "pieces"),
+    [(1, 1, 1, 1), (3, 2, 1, 1), (7, 5, 3, 1), (3, 1, 2, 2), (5, 3, 9, 4)],
+)
+def test_table_is_the_same_however_it_was_cut(spark, partitions, query_blocks, item_blocks, pieces):
     ids, vectors = list(range(1, 201)), grid(200, 6, seed=5)
     frame = spark.createDataFrame(
         [(i, v.tolist(), v.tolist()) for i, v in zip(ids, vectors, strict=True)], SCHEMA
     ).repartition(partitions, F.hash("movie_id"))
     candidates = frame.where("movie_id % 3 != 0").select("movie_id")
-    table = neighbours_table(frame, candidates, k=12, query_blocks=query_blocks, item_blocks=item_blocks)
+    cut = {"query_blocks": query_blocks, "item_blocks": item_blocks, "pieces": pieces}
+    table = neighbours_table(frame, candidates, k=12, **cut)
     rows = [tuple(row) for row in table.collect()]
     assert rows == brute_force(ids, vectors, {i for i in ids if i % 3 != 0}, 12)
     assert table.dtypes == [("movie_id", "int"), ("neighbour_id", "int"), ("rank", "smallint"), ("similarity", "float")]
 
 
-def test_more_blocks_than_movies_and_lists_longer_than_the_catalogue(spark):
+def test_pieces_make_the_same_lists_to_the_last_bit(spark):
+    """Vectors that are not whole numbers, and many of them twice: rounding and ties must not depend on the pieces."""
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((150, 64)).astype(np.float32)[rng.integers(0, 150, 400)]
+    frame = spark.createDataFrame([(i, v.tolist(), v.tolist()) for i, v in enumerate(vectors)], SCHEMA).persist()
+    cuts = [{"item_blocks": 1}, {"item_blocks": 6, "pieces": 3}, {"item_blocks": 5, "pieces": 5}]
+    whole, *cut = (
+        [tuple(r) for r in neighbours_table(frame, frame, k=20, query_blocks=3, **c).collect()] for c in cuts
+    )
+    assert len(whole) == 400 * 20
+    assert cut == [whole, whole]
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_more_blocks_than_movies_and_lists_longer_than_the_catalogue(spark, pieces):
     frame = spark.createDataFrame([(1, [3.0, 4.0], [1.0, 1.0]), (2, [6.0, 8.0], [2.0, 0.0])], SCHEMA)
-    rows = neighbours_table(frame, frame, k=9, query_blocks=4, item_blocks=3).collect()
+    rows = neighbours_table(frame, frame, k=9, query_blocks=4, item_blocks=3, pieces=pieces).collect()
     assert [tuple(row) for row in rows] == [(1, 2, 1, 6.0), (2, 1, 1, 14.0)]

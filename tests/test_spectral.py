@@ -79,8 +79,12 @@ def test_spectral_vectors_are_the_formula(spark, liked):
     assert expected[5, 0] > 0 == expected[5, 3] and expected[5, 2] > 0
 
 
-@pytest.mark.parametrize(("query_blocks", "item_blocks", "per_block"), [(1, 1, 10**6), (3, 2, 60)])
-def test_lists_with_the_residual_are_the_formula(spark, liked, monkeypatch, query_blocks, item_blocks, per_block):
+@pytest.mark.parametrize(
+    ("query_blocks", "item_blocks", "pieces", "per_block"), [(1, 1, 1, 10**6), (3, 2, 1, 60), (2, 4, 3, 60)]
+)
+def test_lists_with_the_residual_are_the_formula(
+    spark, liked, monkeypatch, query_blocks, item_blocks, pieces, per_block
+):
     """Two factors leave something out of the eigenpairs; with a residual of 1 and no damping it all comes back."""
     monkeypatch.setattr(spectral, "LIKES_PER_BLOCK", per_block)
     monkeypatch.setattr(spectral, "PAIR_LIKES_PER_BLOCK", per_block)
@@ -93,7 +97,8 @@ def test_lists_with_the_residual_are_the_formula(spark, liked, monkeypatch, quer
     vectors = vectors_frame(spark, movies, spectrum, **knobs)
     weights = {"popularity_exponent": -0.4, "residual": 1.0}
     pairs = spectral.co_occurrences(spectral.pairs_table(weighted), spectrum, **weights)
-    table = neighbours_table(vectors, movies, None, pairs, k=3, query_blocks=query_blocks, item_blocks=item_blocks)
+    cut = {"query_blocks": query_blocks, "item_blocks": item_blocks, "pieces": pieces}
+    table = neighbours_table(vectors, movies, None, pairs, k=3, **cut)
     expected = similarity(liked, shrinkage=2.0, user_exponent=0.5, **knobs)
     np.fill_diagonal(expected, -np.inf)
     rows = table.orderBy("movie_id", "rank").collect()
