@@ -19,13 +19,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.memory import SECONDS, held  # noqa: E402
 from benchmarks.tables import RESULTS, machine, table, write  # noqa: E402
 from pipeline import release  # noqa: E402
 
 STAGES = ["ingest", "train", "neighbours", "publish"]
 HEADS = ["ratings", "movies", "settings", "total, s", *(f"{stage}, s" for stage in STAGES),
          *(f"{stage}, GiB" for stage in STAGES), "of it JVM, GiB"]  # fmt: skip
-SECONDS = 0.2  # between looks at the memory
 
 
 def main() -> None:
@@ -93,22 +93,7 @@ def measured(folder: str, settings: list[str]) -> list[str]:
 def watch(job: subprocess.Popen, stage: list[str], peaks: dict[str, tuple[int, int]]) -> None:
     """Keep the largest memory of the job and all its descendants by stage, in bytes, and that of the JVM among it."""
     while job.poll() is None:
-        children: dict[int, list[int]] = {}
-        held: dict[int, tuple[bool, int]] = {}
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
-                held[int(process.name)] = "java" in status["Name"], 1024 * int(status.get("VmRSS", "0").split()[0])
-                children.setdefault(int(status["PPid"]), []).append(int(process.name))
-            except (OSError, ValueError, KeyError):
-                continue  # it has just ended
-        family, ours = [job.pid], 0
-        while ours < len(family):
-            family += children.get(family[ours], [])
-            ours += 1
-        memory = [held[pid] for pid in family if pid in held]
-        now = sum(size for _, size in memory), sum(size for java, size in memory if java)
-        peaks[stage[0]] = max(peaks.get(stage[0], (0, 0)), now)
+        peaks[stage[0]] = max(peaks.get(stage[0], (0, 0)), held(job.pid))
         time.sleep(SECONDS)
 
 

@@ -1,19 +1,24 @@
 """How near is the neighbour stage to the matrix product that it cannot do without?
 
     ./spark-submit.sh benchmarks/neighbours.py [--movies 30000 60000 120000] [--rank 64] [--k 100] [--rounds 5]
+        [--queries N] [--set neighbours.KEY=VALUE ...]
 
 Times pipeline.neighbours on random vectors in a warm session, from vectors to Parquet, beside three peers on the same
 vectors and cores: faiss's exact search alone, numpy in blocks (product, argpartition, sort), and Spark's own
 nearestByJoin; the last two on a part of the queries, in proportion. All take turns, round by round: a ratio is the
-median of the rounds' ratios. Prints a table and writes results/neighbours.md.
+median of the rounds' ratios. With --queries only so many movies are looked up, by stage and faiss alike, against all
+candidates: the memory of a task is the same. Memory: the most that JVM, driver and workers held at once in a stage.
+Prints a table and writes results/neighbours.md, with --queries results/neighbours_part.md.
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import faiss
 import numpy as np
@@ -23,17 +28,18 @@ from pyspark.sql import functions as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.memory import peak
 from benchmarks.tables import machine, table, write
 from pipeline import config
 from pipeline.arrays import as_lists
 from pipeline.job import ROW_GROUP_BYTES, session
-from pipeline.neighbours import neighbours_table
+from pipeline.neighbours import CUTS, cuts, neighbours_table
 from pipeline.schemas import VECTORS
 
 NUMPY_QUERIES = 4096  # of all; in proportion
 JOIN_MOVIES = 1000  # queries and candidates of nearestByJoin; in proportion to the pairs
-HEADS = ["movies", "neighbour stage, s", "faiss alone, s", "stage / faiss", "numpy / stage", "nearestByJoin / stage",
-         "ns per pair", "peak of a worker, MiB"]  # fmt: skip
+HEADS = ["movies", "looked up", "pieces", "neighbour stage, s", "faiss alone, s", "stage / faiss", "numpy / stage",
+         "nearestByJoin / stage", "ns per pair", "memory, GiB", "of it JVM", "peak of a worker, MiB"]  # fmt: skip
 
 
 def main() -> None:
@@ -43,20 +49,30 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=64)
     parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--queries", type=int, metavar="N", help="look up so many movies only")
+    parser.add_argument("--set", action="append", default=[], dest="settings", metavar="neighbours.KEY=VALUE")
     options = parser.parse_args()
+    knobs = config.load([], [f"neighbours.k={options.k}", *options.settings]).neighbours
     spark = session("neighbours")
     cores = spark.sparkContext.defaultParallelism
-    stage(spark, vectors(2000, options.rank), options.k, cores)  # warms the session and its workers
-    rows = [measured(spark, n, options.rank, options.k, cores, options.rounds) for n in options.movies]
+    stage(spark, vectors(2000, options.rank), 2000, knobs, cores)  # warms the session and its workers
+    rows = [
+        measured(spark, vectors(n, options.rank), min(options.queries or n, n), knobs, cores, options.rounds)
+        for n in options.movies
+    ]
+    heap = spark.conf.get("spark.driver.memory", "1g")
+    part = f"; {options.queries:,} movies looked up against all" if options.queries else ""
     write(
-        "neighbours",
+        "neighbours_part" if options.queries else "neighbours",
         [
-            "# The neighbour stage",
+            "# The neighbour stage" + " for a part of the movies" * bool(options.queries),
             "",
-            f"Made by `./spark-submit.sh benchmarks/neighbours.py` on {machine(cores)}. Rank {options.rank}, "
-            f"K = {options.k}; random vectors. Peers in the same run on the same vectors and cores; numpy on "
-            f"{NUMPY_QUERIES:,} queries and nearestByJoin on {JOIN_MOVIES:,} x {JOIN_MOVIES:,}, in proportion. "
-            f"{options.rounds} rounds in turns: medians, of the ratio to faiss also the least and the largest.",
+            f"Made by `./spark-submit.sh benchmarks/neighbours.py {' '.join(sys.argv[1:])}` on {machine(cores)}, "
+            f"{heap} of them Java's heap at most. Rank {options.rank}, K = {options.k}; random vectors{part}. Peers in "
+            f"the same run on the same vectors and cores; numpy on {NUMPY_QUERIES:,} queries and nearestByJoin on "
+            f"{JOIN_MOVIES:,} squared, in proportion. {options.rounds} rounds in turns: medians, of the ratio "
+            "to faiss also the least and the largest. Memory: the most that JVM, driver and workers held at once while "
+            "the stage ran, shared pages for each, the vectors in the driver's Python and in Spark's cache included.",
             "",
             *table(HEADS, rows),
         ],
@@ -64,30 +80,43 @@ def main() -> None:
     spark.stop()
 
 
-def measured(spark: SparkSession, n: int, rank: int, k: int, cores: int, rounds: int) -> list[str]:
-    """Return a row of the table for n movies."""
-    matrix = vectors(n, rank)
-    part = matrix[: min(NUMPY_QUERIES, n)]
+def measured(
+    spark: SparkSession, matrix: np.ndarray, n_queries: int, knobs: SimpleNamespace, cores: int, rounds: int
+) -> list[str]:
+    """Return a row of the table: the first n_queries of these movies looked up among all."""
+    n, rank = matrix.shape
+    queries, k = matrix[:n_queries], knobs.k
+    part = queries[:NUMPY_QUERIES]
     small = frame(spark, vectors(JOIN_MOVIES, rank)).persist()
     small.count()
     faiss.omp_set_num_threads(cores)
+    with peak(application()) as memory:
+        stage(spark, matrix, n_queries, knobs, cores)
     seconds = np.array([
         (
-            stage(spark, matrix, k, cores),
-            timed(lambda: faiss.knn(matrix, matrix, k, metric=faiss.METRIC_INNER_PRODUCT)),
-            timed(lambda: numpy_blocks(part, matrix, k)) * n / len(part),
-            timed(lambda: nearest_by_join(small, k)) * (n / JOIN_MOVIES) ** 2,
+            stage(spark, matrix, n_queries, knobs, cores),
+            timed(lambda: faiss.knn(queries, matrix, k, metric=faiss.METRIC_INNER_PRODUCT)),
+            timed(lambda: numpy_blocks(part, matrix, k)) * n_queries / len(part),
+            timed(lambda: nearest_by_join(small, k)) * (n / JOIN_MOVIES) * (n_queries / JOIN_MOVIES),
         )
         for _ in range(rounds)
     ])  # fmt: skip
     ours, alone, blocks, join = seconds.T
     to_faiss = ours / alone
     return [
-        f"{n:,}", f"{np.median(ours):.1f}", f"{np.median(alone):.1f}",
+        f"{n:,}", f"{n_queries:,}", f"{cut(n_queries, matrix, knobs, cores)['pieces']}",
+        f"{np.median(ours):.1f}", f"{np.median(alone):.1f}",
         f"{np.median(to_faiss):.2f} ({to_faiss.min():.2f} to {to_faiss.max():.2f})",
         f"{np.median(blocks / ours):.1f}", f"{np.median(join / ours):,.0f}",
-        f"{np.median(ours) / n**2 * 1e9:.2f}", worker_peak(),
+        f"{np.median(ours) / n / n_queries * 1e9:.2f}",
+        f"{memory.total / 2**30:.1f}", f"{memory.java / 2**30:.1f}", worker_peak(),
     ]  # fmt: skip
+
+
+def application() -> int:
+    """Return the process that all others of this application descend from: spark-submit's Java, or this Python."""
+    parent = os.getppid()
+    return parent if "java" in Path(f"/proc/{parent}/comm").read_text() else os.getpid()
 
 
 def worker_peak() -> str:
@@ -117,19 +146,23 @@ def frame(spark: SparkSession, matrix: np.ndarray) -> DataFrame:
     return spark.createDataFrame(table, VECTORS)
 
 
-def stage(spark: SparkSession, matrix: np.ndarray, k: int, cores: int) -> float:
+def stage(spark: SparkSession, matrix: np.ndarray, n_queries: int, knobs: SimpleNamespace, cores: int) -> float:
     """Return the seconds from vectors in Spark's memory to lists in Parquet, as jobs/build_neighbours.py cuts them."""
     table = frame(spark, matrix).persist()
     table.count()
     folder = tempfile.mkdtemp()
-    knobs = config.load().neighbours
-    query_blocks, item_blocks = (-(-len(matrix) // size) for size in (knobs.query_block, knobs.item_block))
-    blocks = {"query_blocks": max(cores, query_blocks), "item_blocks": item_blocks}
-    lists = neighbours_table(table, table.select("movie_id"), k=k, **blocks)
+    movies = table.select("movie_id")
+    only = None if n_queries == len(matrix) else movies.where(F.col("movie_id") < n_queries)
+    lists = neighbours_table(table, movies, only, k=knobs.k, **cut(n_queries, matrix, knobs, cores))
     seconds = timed(lambda: lists.write.option("parquet.block.size", ROW_GROUP_BYTES).parquet(f"{folder}/lists"))
     shutil.rmtree(folder)
     table.unpersist()
     return seconds
+
+
+def cut(n_queries: int, matrix: np.ndarray, knobs: SimpleNamespace, cores: int) -> dict[str, int]:
+    """Return in how many parts neighbours_table cuts the work."""
+    return cuts(n_queries, *matrix.shape, cores=cores, **{name: getattr(knobs, name) for name in CUTS})
 
 
 def numpy_blocks(queries: np.ndarray, items: np.ndarray, k: int, block: int = 512) -> None:

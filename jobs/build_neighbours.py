@@ -13,7 +13,7 @@ from pipeline.catalogue_map import catalogue_map
 from pipeline.content import Content, content, movie_words
 from pipeline.factors import item_factors_table, likes_table
 from pipeline.job import Run, start
-from pipeline.neighbours import neighbours_table
+from pipeline.neighbours import CUTS, cuts, longest_candidates, movies_sample, neighbours_table, recall_of
 from pipeline.schemas import VECTORS
 from pipeline.spectral import Spectrum, co_occurrences, pairs_table, spectral_vectors, spectrum, weighted_likes
 from pipeline.vectors import cosine_vectors, whitened_vectors
@@ -31,12 +31,18 @@ def main(run: Run) -> None:
 def build_neighbours(
     run: Run, ratings: DataFrame, movies: DataFrame, words: DataFrame, item_factors: DataFrame
 ) -> DataFrame:
-    """Return the neighbours table, saved."""
+    """Return the neighbours table, saved; where the search was approximate, its recall goes into the manifest."""
+    config = run.config
     with run.stage("neighbours") as stage:
         learned = Learned(ratings, movies, words, run.cores, item_factors)
-        neighbours = run.save("neighbours", lists(run.config, learned))
+        neighbours = run.save("neighbours", lists(config, learned))
+        stage.note = f"{neighbours.count():,} neighbours, {config.neighbours.similarity}"
+        if config.neighbours.search == "approximate":
+            exact = lists(exactly(config), learned, movies_sample(movies, "measure"))
+            recall = recall_of(neighbours, exact)
+            run.build.record("metrics", {f"approximate lists, recall@{config.neighbours.k} of the exact": recall})
+            stage.note += "" if recall is None else f", recall {recall:.3f} of the exact"
         learned.forget()
-        stage.note = f"{neighbours.count():,} neighbours, {run.config.neighbours.similarity}"
     return neighbours
 
 
@@ -67,15 +73,24 @@ def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = 
     else:
         vectors = cosine_vectors(learned.item_factors(config))
     n_movies, length = vectors.agg(F.count("*"), F.max(F.size("candidate"))).head()
-    return neighbours_table(
-        vectors,
-        learned.movies.where(learned.movies.n_ratings >= knobs.min_support),
-        only,
-        pairs,
-        k=knobs.k,
-        query_blocks=max(learned.cores, -(-n_movies // knobs.query_block)),
-        item_blocks=-(-n_movies // knobs.item_block),
-        pieces=-(-4 * n_movies * length // (knobs.piece_mib << 20)),
+
+    def search(candidates: DataFrame, n_candidates: int, only: DataFrame | None) -> DataFrame:
+        sizes = {name: getattr(knobs, name) for name in CUTS}
+        cut = cuts(n_movies, n_candidates, length, cores=learned.cores, **sizes)
+        return neighbours_table(vectors, candidates, only, pairs, k=knobs.k, **cut)
+
+    candidates, n_candidates = learned.movies.where(learned.movies.n_ratings >= knobs.min_support), n_movies
+    if knobs.search == "approximate":
+        exact = search(candidates, n_candidates, movies_sample(vectors, "set"))
+        rows = longest_candidates(vectors, candidates, exact, recall=knobs.recall).toArrow()
+        candidates, n_candidates = learned.ratings.sparkSession.createDataFrame(rows), rows.num_rows
+    return search(candidates, n_candidates, only)
+
+
+def exactly(config: SimpleNamespace) -> SimpleNamespace:
+    """Return the configuration with an exact search."""
+    return SimpleNamespace(
+        **{**vars(config), "neighbours": SimpleNamespace(**{**vars(config.neighbours), "search": "exact"})}
     )
 
 

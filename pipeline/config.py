@@ -20,6 +20,7 @@ PATHS = ("data.dir", "data.more_ratings", "warehouse.dir", "sessions.path", "eva
 CHOICES = {
     "likes.weight": ("constant", "graded"),
     "als.solver": ("spark", "conjugate_gradient"),
+    "neighbours.search": ("exact", "approximate"),
     "neighbours.similarity": ("spectral", "whitened", "cosine"),
     "evaluation.protocol": ("all", "strangers", "histories"),
 }
@@ -29,6 +30,7 @@ RANGES = {
     "als.rank": (1, 4096),
     "als.maxIter": (1, 1000),
     "neighbours.k": (1, 32767),
+    "neighbours.recall": (0.5, 1),
     "neighbours.whitening": (1e-6, 1e6),
     "neighbours.min_support": (0, 2**31 - 1),
     "neighbours.query_block": (1, 2**20),

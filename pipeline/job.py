@@ -74,7 +74,7 @@ class Run:
     def continue_build(self) -> None:
         """Go on with what train_als.py left, or with the live release's factors."""
         self.build = release.Build.from_trained(self.warehouse)
-        self.build.manifest.update(inputs=[], ratings={})
+        self.build.manifest.update(inputs=[], ratings={}, metrics={})
         self._record_settings()
 
     def _record_settings(self) -> None:

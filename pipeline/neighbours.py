@@ -12,7 +12,9 @@ from pyspark.sql import functions as F
 from pipeline import schemas
 
 SLACK = 16  # neighbours beyond k: rounding then hardly ever hides one of the best k behind the last one found
+SAMPLE = 1000  # movies whose exact lists an approximate search is set by, and others that it is measured by
 PAIRS_AT_ONCE = 65_536  # pairs whose vectors are gathered at a time
+CUTS = ("query_block", "item_block", "piece_mib")  # the knobs that cuts takes
 PAIR_COLUMNS = ("pair_movies", "pair_ids", "pair_similarities")
 
 NEIGHBOURS = pa.schema(
@@ -105,6 +107,44 @@ def neighbours_table(
     # This hint makes a task of every partition of queries and every piece.
     lists = queries.crossJoin(cut.hint("shuffle_replicate_nl")).mapInArrow(search_piece, PACKED_LISTS)
     return lists.repartitionById(query_blocks, "query_block").mapInArrow(merge, table)
+
+
+def movies_sample(vectors: DataFrame, purpose: str, size: int = SAMPLE) -> DataFrame:
+    """Return movie_id of so many movies, the same on every run; another sample for another purpose."""
+    return vectors.select("movie_id").orderBy(F.xxhash64(F.lit(purpose), "movie_id"), "movie_id").limit(size)
+
+
+def longest_candidates(vectors: DataFrame, candidates: DataFrame, exact: DataFrame, *, recall: float) -> DataFrame:
+    """Return movie_id of the candidates with the longest vectors, so many that they are a share recall of exact lists.
+
+    exact: lists of a sample of the movies. A large inner product takes a long vector, and where lengths differ much
+    (spectral, whitened), most candidates are too short for any list: an exact search among the others is the
+    approximate one. Where all vectors are equally long (cosine) it wins nothing, and keeps recall all the same.
+    """
+    lengths = vectors.select("movie_id", F.vector_norm("candidate").alias("length"))
+    lengths = lengths.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
+    listed = exact.select(F.col("neighbour_id").alias("movie_id")).join(lengths, "movie_id", how="inner")
+    least = listed.agg(F.percentile("length", 1 - recall).alias("least"))
+    return lengths.crossJoin(F.broadcast(least)).where("length >= least").select("movie_id")
+
+
+def recall_of(lists: DataFrame, exact: DataFrame) -> float | None:
+    """Return the share of exact lists that is in lists as well, None when they are empty. Runs a Spark job."""
+    pair = ["movie_id", "neighbour_id"]
+    found = exact.select(*pair).join(lists.select(*pair, F.lit(1).alias("found")), pair, how="left")
+    return found.agg(F.count("found") / F.count("*")).head()[0]
+
+
+def cuts(
+    n_queries: int, n_candidates: int, length: int, *, cores: int, query_block: int, item_block: int, piece_mib: int
+) -> dict[str, int]:
+    """Return query_blocks, item_blocks and pieces: blocks of at most so many movies, a block of queries for every
+    core, and pieces of at most piece_mib MiB of vectors of this length."""
+    return {
+        "query_blocks": max(cores, -(-n_queries // query_block)),
+        "item_blocks": max(1, -(-n_candidates // item_block)),
+        "pieces": max(1, -(-4 * n_candidates * length // (piece_mib << 20))),
+    }
 
 
 class Pairs(NamedTuple):

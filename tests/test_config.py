@@ -45,6 +45,7 @@ def test_mvp_overlay_is_the_outline():
         ("likes.weight=loud", ["likes.weight", "constant", "graded"]),
         ("neighbours.k=0", ["neighbours.k", "1"]),
         ("neighbours.k=40000", ["neighbours.k", "32767"]),
+        ("neighbours.search=fast", ["neighbours.search", "exact", "approximate"]),
         ("als.solver=cg", ["als.solver", "spark", "conjugate_gradient"]),
     ],
 )

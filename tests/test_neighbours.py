@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from pipeline.neighbours import TopK, neighbours_table
+from pipeline.neighbours import TopK, longest_candidates, movies_sample, neighbours_table, recall_of
 
 SCHEMA = "movie_id int, query array<float>, candidate array<float>"
 
@@ -101,6 +101,27 @@ def test_pieces_make_the_same_lists_to_the_last_bit(spark):
     )
     assert len(whole) == 400 * 20
     assert cut == [whole, whole]
+
+
+@pytest.mark.parametrize(("spread", "most"), [(1.0, 0.5), (0.0, 1.0)])
+def test_candidates_with_long_vectors_have_the_recall_that_was_asked_for(spark, spread, most):
+    """Clusters of vectors, with lengths that differ much as those of spectral vectors do, and with about equal ones.
+
+    The candidates are chosen by the exact lists of some movies, and measured by those of others."""
+    rng = np.random.default_rng(6)
+    vectors = rng.standard_normal((12, 16))[rng.integers(0, 12, 600)] + rng.standard_normal((600, 16)) / 2
+    vectors *= np.exp(spread * rng.standard_normal((600, 1)))
+    frame = spark.createDataFrame([(i, v.tolist(), v.tolist()) for i, v in enumerate(vectors)], SCHEMA).persist()
+    cut = {"k": 20, "query_blocks": 2, "item_blocks": 2}
+    chosen, others = (movies_sample(frame, purpose, 200) for purpose in ("set", "measure"))
+    kept = longest_candidates(frame, frame, neighbours_table(frame, frame, chosen, **cut), recall=0.9).persist()
+    lists = neighbours_table(frame, kept, **cut)
+    rows = [(row.movie_id, row["rank"]) for row in lists.collect()]
+    assert rows == sorted(rows) and len(rows) == 600 * 20
+    assert 0.85 < recall_of(lists, neighbours_table(frame, frame, others, **cut)) < 0.97
+    longest = np.argsort(-np.linalg.norm(vectors, axis=1))[: kept.count()]
+    assert {row.movie_id for row in kept.collect()} == set(longest.tolist())
+    assert kept.count() < most * 600
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
