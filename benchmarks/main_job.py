@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.memory import SECONDS, held  # noqa: E402
-from benchmarks.tables import RESULTS, machine, table, write  # noqa: E402
+from benchmarks.tables import machine, rows_so_far, table, write  # noqa: E402
 from pipeline import release  # noqa: E402
 
 STAGES = ["ingest", "train", "neighbours", "publish"]
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     for folder in options.dirs:
         row = measured(folder, options.settings)
-        rows = [*(other for other in rows_so_far() if other[:3] != row[:3]), row]
+        rows = [*(other for other in rows_so_far("main_job") if other[:3] != row[:3]), row]
         write(
             "main_job",
             [
@@ -48,13 +48,6 @@ def main() -> None:
                 *table(HEADS, rows),
             ],
         )
-
-
-def rows_so_far() -> list[list[str]]:
-    """Return the rows of results/main_job.md: a run adds to them, or puts its own in the place of an older one."""
-    path = RESULTS / "main_job.md"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [line.strip("| ").split(" | ") for line in lines if re.match(r"\| [\d,]+ \|", line)]
 
 
 def measured(folder: str, settings: list[str]) -> list[str]:

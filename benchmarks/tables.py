@@ -1,6 +1,7 @@
 """What every benchmark writes: a Markdown file in results/, with the command and the machine it was made by."""
 
 import os
+import re
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -15,6 +16,13 @@ def machine(cores: int | None = None) -> str:
 def table(heads: list[str], rows: list[list[str]]) -> list[str]:
     """Return the lines of a Markdown table of figures."""
     return ["| " + " | ".join(line) + " |" for line in [heads, ["---:"] * len(heads), *rows]]
+
+
+def rows_so_far(name: str) -> list[list[str]]:
+    """Return the rows of results/<name>.md: a run adds to them, or puts its own in the place of an older one."""
+    path = RESULTS / f"{name}.md"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [line.strip("| ").split(" | ") for line in lines if re.match(r"\| [\d,]+ \|", line)]
 
 
 def write(name: str, lines: list[str]) -> None:
