@@ -56,7 +56,8 @@ def neighbours_table(
 
     Memory of a task's Python, with q queries, c candidates and p pairs per block: 4 r (q + 2c) + 24 q (k + SLACK)
     + 50 p bytes, and twice what Spark sends at once: spark.sql.execution.arrow.maxBytesPerBatch and one pair of
-    blocks, 4 r (q + c). Memory of its JVM: the piece. Of the second step: 16 q k bytes and what Spark sends at once.
+    blocks, 4 r (q + c). Memory of its JVM: the piece. Of the second step's Python: 32 q k bytes, and twice what
+    Spark sends at once, lists of 8 q k. Of these none grows with n; movie ids alone are broadcast whole.
     """
     recommendable = vectors.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
     wanted = vectors if only is None else vectors.join(F.broadcast(only), "movie_id", how="left_semi")
@@ -138,10 +139,10 @@ def recall_of(lists: DataFrame, exact: DataFrame) -> float | None:
 def cuts(
     n_queries: int, n_candidates: int, length: int, *, cores: int, query_block: int, item_block: int, piece_mib: int
 ) -> dict[str, int]:
-    """Return query_blocks, item_blocks and pieces: blocks of at most so many movies, a block of queries for every
-    core, and pieces of at most piece_mib MiB of vectors of this length."""
+    """Return query_blocks, item_blocks and pieces: blocks of at most so many movies, as many blocks of queries for
+    every core, so that none waits at the end, and pieces of at most piece_mib MiB of vectors of this length."""
     return {
-        "query_blocks": max(cores, -(-n_queries // query_block)),
+        "query_blocks": cores * max(1, -(-n_queries // (query_block * cores))),
         "item_blocks": max(1, -(-n_candidates // item_block)),
         "pieces": max(1, -(-4 * n_candidates * length // (piece_mib << 20))),
     }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from pipeline.neighbours import TopK, longest_candidates, movies_sample, neighbours_table, recall_of
+from pipeline.neighbours import TopK, cuts, longest_candidates, movies_sample, neighbours_table, recall_of
 
 SCHEMA = "movie_id int, query array<float>, candidate array<float>"
 
@@ -57,6 +57,15 @@ def test_identical_vectors_are_ties_in_whatever_block_they_stand():
         if movie == next_movie:
             assert (value, -neighbour) > (next_value, -next_neighbour)
     assert len(results[0]) == 30_000
+
+
+def test_cuts_give_every_core_as_many_blocks_and_keep_pieces_small():
+    sizes = {"query_block": 4096, "item_block": 65536, "piece_mib": 256}
+    assert cuts(60_000, 60_000, 64, cores=2, **sizes) == {"query_blocks": 16, "item_blocks": 1, "pieces": 1}
+    assert cuts(3, 0, 64, cores=4, **sizes) == {"query_blocks": 4, "item_blocks": 1, "pieces": 1}
+    # A million vectors of 256 bytes are 244 MiB, of 512 bytes 488.
+    assert cuts(10, 10**6, 64, cores=4, **sizes) == {"query_blocks": 4, "item_blocks": 16, "pieces": 1}
+    assert cuts(10, 10**6, 128, cores=4, **sizes)["pieces"] == 2
 
 
 def test_three_four_five():
