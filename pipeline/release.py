@@ -303,7 +303,7 @@ class Build:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that shape a release."""
-    libraries = ("pyspark", "duckdb", "pyarrow", "numpy", "faiss-cpu")
+    libraries = ("pyspark", "duckdb", "pyarrow", "numpy", "faiss-cpu", "scikit-learn")
     return {
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in libraries},
