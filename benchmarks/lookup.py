@@ -109,7 +109,7 @@ def build(folder: Path, k: int) -> list[str]:
     begin = time.perf_counter()
     gates = {"k": k, "als_rank": RANK, "min_support": 5}
     run_gates, in_gates = serving.run_gates, []
-    serving.run_gates = lambda *arguments: in_gates.append(timed(lambda: run_gates(*arguments)))
+    serving.run_gates = lambda *given, **named: in_gates.append(timed(lambda: run_gates(*given, **named)))
     serving.build_database(folder, popularity_weight=WEIGHT, variables=gates)
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

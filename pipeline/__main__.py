@@ -56,7 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("-k", type=int, default=10, help="length of the list (10)")
     sub = command("sql", _sql, "run a query on the live release")
     sub.add_argument("statement", help='e.g. "from recommend([1, 260])"')
-    command("releases", _releases, "list the published releases")
+    sub = command("releases", _releases, "list the published releases")
+    sub.add_argument(
+        "--verify", action="store_true", help="compare every file with the checksums noted as it was published"
+    )
     sub = command("rollback", _rollback, "make an older release live")
     sub.add_argument("release_id", nargs="?", help="default: the one before the live one")
     sub = command("feedback", _feedback, "write what visitors thought of recommendations as ratings")
@@ -106,7 +109,17 @@ def _releases(options: argparse.Namespace, warehouse: Path, console: Console) ->
     lines = [
         (row.release_id, "live" if row.live else "", row.n_movies, row.n_neighbours, row.inputs) for row in releases
     ]
-    console.print(table(headings, lines))
+    if not options.verify:
+        console.print(table(headings, lines))
+        return
+    wrong = {row.release_id: release.verify(warehouse, row.release_id) for row in releases}
+    lines = [(*line, "; ".join(wrong[line[0]][:3]) or "whole") for line in lines]
+    console.print(table([*headings, "checked"], lines))
+    if damaged := [release_id for release_id, found in wrong.items() if found]:
+        raise PipelineError(
+            f"{warehouse}: {len(damaged)} of {len(wrong)} releases are not as they were published ({damaged[0]}); "
+            "make another live: python -m pipeline rollback RELEASE_ID"
+        )
 
 
 def _rollback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 # conf/ stands beside pipeline/, in a checkout as in the zip that spark-submit.sh sends to a cluster.
 CONF = importlib.resources.files("pipeline").parent / "conf"
+SQL = importlib.resources.files("pipeline") / "sql"
 # spark-submit.sh says where the checkout is, because the jobs import pipeline from the zip.
 ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
 PATHS = ("data.dir", "data.more_ratings", "warehouse.dir", "sessions.path", "evaluation.test")
@@ -51,6 +52,11 @@ RANGES = {
     "evaluation.draws": (1, 100),
     "evaluation.min_targets": (1, 10_000),
     "evaluation.max_users": (1, 1_000_000),
+    "warehouse.keep": (0, 1_000_000),
+    "gates.min_coverage": (0, 1),
+    "gates.max_hub_share": (0, 1),
+    "gates.max_row_loss": (0, 1),
+    "gates.max_quality_loss": (0, 1),
     "sql.seconds": (1, 3600),
     "sql.rows": (1, 1_000_000),
     "sql.memory_mb": (64, 2**20),
@@ -117,6 +123,9 @@ def load(overlays: list[str] = (), settings: list[str] = ()) -> SimpleNamespace:
             "als.solver=conjugate_gradient takes als.implicitPrefs=true and als.nonnegative=false only; "
             "change these, or give --set als.solver=spark"
         )
+    known_gates = sorted(gate.name.removesuffix(".sql") for gate in (SQL / "gates" / "bounds").iterdir())
+    if unknown := [str(name) for name in config.gates.skip if name not in known_gates]:
+        raise PipelineError(f"gates.skip: no gate '{unknown[0]}' can be left out; these can: {', '.join(known_gates)}")
     return config
 
 

@@ -111,9 +111,14 @@ class Run:
         config = self.config
         with self.stage("publish") as stage:
             rank = len(self.read("item_factors").head().factors)
-            gates = {"k": config.neighbours.k, "als_rank": rank, "min_support": config.neighbours.min_support}
-            folder = self.build.publish(**gates, popularity_weight=config.popularity.weight)
+            shape = {"k": config.neighbours.k, "als_rank": rank, "min_support": config.neighbours.min_support}
+            bounds = {name: value for name, value in vars(config.gates).items() if name != "skip"}
+            folder = self.build.publish(
+                **shape, popularity_weight=config.popularity.weight, bounds=bounds, skip=config.gates.skip
+            )
+            gone = release.retire(self.warehouse, config.warehouse.keep)
             stage.note = f"release {folder.name} is live in {self.warehouse}"
+            stage.note += f", {len(gone)} retired" if gone else ""
         return folder
 
     def show_example(self, folder: Path) -> None:

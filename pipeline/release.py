@@ -9,16 +9,20 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import duckdb
 
 from pipeline import config as configuration
 from pipeline import serving
 from pipeline.config import PipelineError
 
 MANIFEST = "manifest.json"
+RETIRED = ".retired-"  # how the name of a release begins that is being removed
+ID_TIME = "%Y%m%dT%H%M%SZ"
 RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
@@ -85,6 +89,10 @@ def current_id(warehouse: Path) -> str | None:
         text = (warehouse / "CURRENT").read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise PipelineError(
+            f"{warehouse / 'CURRENT'}: cannot be read ({error.strerror}); mend its permissions"
+        ) from error
     if not RELEASE_ID.fullmatch(text) or not (releases_dir(warehouse) / text).is_dir():
         raise PipelineError(
             f"{warehouse / 'CURRENT'}: names no published release; "
@@ -110,6 +118,8 @@ def published_ids(warehouse: Path) -> list[str]:
         entries = list(releases_dir(warehouse).iterdir())
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise PipelineError(f"{releases_dir(warehouse)}: cannot be read ({error.strerror})") from error
     return sorted(entry.name for entry in entries if RELEASE_ID.fullmatch(entry.name))
 
 
@@ -187,6 +197,59 @@ def _changed_settings(config: dict[str, dict[str, Any]]) -> list[Setting]:
     return changed
 
 
+def verify(warehouse: Path, release_id: str) -> list[str]:
+    """Return what is wrong with a published release; nothing when every file is as its manifest says and
+    serving.duckdb holds the same rows as the Parquet files."""
+    folder = release_dir(warehouse, release_id)
+    try:
+        manifest = read_manifest(folder)
+    except PipelineError as error:
+        return [str(error)]
+    if "files" not in manifest:
+        return ["made by a version that noted no checksums: nothing to compare with"]
+    wrong = []
+    for name, noted in manifest["files"].items():
+        try:
+            if _checksum(folder / name) != noted:
+                wrong.append(f"{name}: not as it was published")
+        except OSError as error:
+            wrong.append(f"{name}: {error.strerror}")
+    unknown = {name for name in _files(folder) if name != MANIFEST}.difference(manifest["files"])
+    wrong += [f"{name}: was not published with it" for name in sorted(unknown)]
+    if not wrong:
+        differ = serving.differences(folder, list(manifest["tables"]))
+        wrong += [f"{serving.DATABASE}: table {table} has other rows than its Parquet files" for table in differ]
+    return wrong
+
+
+def sweep(warehouse: Path) -> None:
+    """Remove what runs that died have left half done, but for a build, which the next one clears or goes on with. Only
+    for who holds the writer lock."""
+    for leftover in [*releases_dir(warehouse).glob(f"{RETIRED}*"), *warehouse.glob("*.new")]:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def retire(warehouse: Path, keep: int) -> list[str]:
+    """Remove all but the newest releases and the live one; return the ids of those that went. keep: 0 keeps all.
+
+    A release goes out of sight as a whole before its files go. Whoever has its database open can still read it.
+    Raises PipelineError when one cannot be removed.
+    """
+    old = published_ids(warehouse)[:-keep] if keep else []
+    gone = [release_id for release_id in old if release_id != current_id(warehouse)]
+    try:
+        for release_id in gone:
+            hidden = releases_dir(warehouse) / f"{RETIRED}{release_id}"
+            os.rename(releases_dir(warehouse) / release_id, hidden)
+            shutil.rmtree(hidden)
+    except OSError as error:
+        raise PipelineError(
+            f"{hidden}: the new release is live, but this old one cannot be removed ({error.strerror}); "
+            "remove it by hand"
+        ) from error
+    return gone
+
+
 def rollback(warehouse: Path, release_id: str | None = None) -> str:
     """Make a release live, by default the newest one older than the live one, and return its id."""
     if release_id is None:
@@ -197,7 +260,11 @@ def rollback(warehouse: Path, release_id: str | None = None) -> str:
         release_id = older[-1]
     release_dir(warehouse, release_id)
     with writer_lock(warehouse):
-        _replace_durably(warehouse / "CURRENT", release_id + "\n")
+        release_dir(warehouse, release_id)  # it may have been retired meanwhile
+        try:
+            _replace_durably(warehouse / "CURRENT", release_id + "\n")
+        except OSError as error:
+            raise PipelineError(f"{warehouse}: nothing was changed ({error.strerror})") from error
     return release_id
 
 
@@ -221,9 +288,11 @@ def writer_lock(warehouse: Path) -> Iterator[None]:
             lock.seek(0)
             owner = lock.read().strip() or "unknown"
             raise PipelineError(f"{warehouse}: process {owner} is writing here; wait for it to end") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with contextlib.suppress(OSError):  # on a full disk the name of the owner is missing, not the lock
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            sweep(warehouse)
         yield
 
 
@@ -271,34 +340,73 @@ class Build:
         """Write the manifest; a build that has one can be gone on with."""
         _replace_durably(self.path / MANIFEST, json.dumps(self.manifest, indent=2, default=str) + "\n")
 
-    def publish(self, *, k: int, als_rank: int, min_support: int, popularity_weight: float = 0.0) -> Path:
+    def publish(
+        self,
+        *,
+        k: int,
+        als_rank: int,
+        min_support: int,
+        popularity_weight: float = 0.0,
+        bounds: dict[str, float] | None = None,
+        skip: Collection[str] = (),
+    ) -> Path:
         """Build serving.duckdb, check everything, and make this build the live release; return its folder.
 
         k, als_rank and min_support are what the gates hold the tables to, popularity_weight goes into the ranking.
+        bounds: what gates/bounds read, None to leave those out; skip: names of those not to ask.
         Raises PipelineError, with the build left for inspection and the live release as it was, when a table or a
-        gate is not as it should be.
+        gate is not as it should be, or the disk does not take it.
         """
-        gates = {"k": k, "als_rank": als_rank, "min_support": min_support}
-        tables = serving.build_database(self.path, popularity_weight=popularity_weight, variables=gates)
-        created_at = datetime.now(UTC)
-        identity = json.dumps([self.manifest["inputs"], self.manifest["config"], created_at.isoformat()], default=str)
-        release_id = f"{created_at:%Y%m%dT%H%M%SZ}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
-        self.manifest = {
-            "release_id": release_id,
-            "created_at": created_at.isoformat(timespec="seconds"),
-            **self.manifest,
-            "versions": {**self.manifest["versions"], **versions()},
-            "tables": tables,
-        }
-        self.save_manifest()
-        for path in self.path.rglob("*"):
-            _sync(path)
-        release = releases_dir(self.warehouse) / release_id
-        release.parent.mkdir(exist_ok=True)
-        os.rename(self.path, release)
-        _sync(release.parent)
-        _replace_durably(self.warehouse / "CURRENT", release_id + "\n")
+        variables = {"k": k, "als_rank": als_rank, "min_support": min_support, **(bounds or {})}
+        skip = serving.bounded_gates() if bounds is None else skip
+        try:
+            tables = serving.build_database(
+                self.path, popularity_weight=popularity_weight, variables=variables, skip=skip, live=self._comparable()
+            )
+            created_at = self._now()
+            identity = json.dumps([self.manifest["inputs"], self.manifest["config"], str(created_at)], default=str)
+            release_id = f"{created_at:{ID_TIME}}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+            self.manifest = {
+                "release_id": release_id,
+                "created_at": created_at.isoformat(timespec="seconds"),
+                **self.manifest,
+                "versions": {**self.manifest["versions"], **versions()},
+                "tables": tables,
+                "files": {name: _checksum(self.path / name) for name in _files(self.path) if name != MANIFEST},
+            }
+            self.save_manifest()
+            for path in self.path.rglob("*"):
+                _sync(path)
+            release = releases_dir(self.warehouse) / release_id
+            release.parent.mkdir(exist_ok=True)
+            os.rename(self.path, release)
+            _sync(release.parent)
+            _replace_durably(self.warehouse / "CURRENT", release_id + "\n")
+        except (OSError, duckdb.Error) as error:
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise PipelineError(
+                f"{self.warehouse}: not published ({reason}); the live release is as it was. "
+                "See to space and permissions there, and run again"
+            ) from error
         return release
+
+    def _now(self) -> datetime:
+        """Return the time, or a second after the newest release where the clock has been set back or two releases are
+        made in a second: ids tell which release is the newest."""
+        now = datetime.now(UTC)
+        if ids := published_ids(self.warehouse):
+            newest = datetime.strptime(ids[-1].split("-")[0], ID_TIME).replace(tzinfo=UTC)
+            now = max(now, newest + timedelta(seconds=1))
+        return now
+
+    def _comparable(self) -> Path | None:
+        """Return the live release's folder where it was made from the same data and can be read, else None."""
+        with contextlib.suppress(PipelineError, KeyError, TypeError):
+            live = release_dir(self.warehouse)
+            if read_manifest(live)["config"]["data"]["dir"] == self.manifest["config"]["data"]["dir"]:
+                serving.connect(live).close()
+                return live
+        return None
 
 
 def versions() -> dict[str, str]:
@@ -308,6 +416,17 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in libraries},
     }
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the files below a folder, as paths from there."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _checksum(path: Path) -> dict[str, Any]:
+    """Return a file's size and sha256."""
+    with path.open("rb") as file:
+        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _replace_durably(path: Path, text: str) -> None:

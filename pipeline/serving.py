@@ -1,18 +1,19 @@
 """serving.duckdb: made from a release's Parquet tables, held to the gates, and opened for reading."""
 
-import importlib.resources
 import itertools
 import tempfile
+from collections.abc import Collection
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from pipeline import schemas
-from pipeline.config import PipelineError
+from pipeline.config import SQL, PipelineError
 
-SQL = importlib.resources.files("pipeline") / "sql"
 DATABASE = "serving.duckdb"
 MAY_BE_MISSING = ("catalogue_map", "metrics")  # left out on purpose: the release then has them without rows
 BULK = 500  # requests ranked in one query
@@ -94,11 +95,14 @@ def ranked(
     return lists
 
 
-def build_database(release: Path, *, popularity_weight: float, variables: dict[str, int]) -> dict[str, dict[str, int]]:
+def build_database(
+    release: Path, *, popularity_weight: float, variables: dict[str, float], **gates: Any
+) -> dict[str, dict[str, int]]:
     """Make serving.duckdb from the release's Parquet tables, run the gates on it, and return rows, bytes, files.
 
-    popularity_weight is what ranked.sql counts popularity with; variables are what the gates read with
-    getvariable(). Takes no more memory than BUILDER allows, and disk in the release's folder while it runs.
+    popularity_weight is what listed.sql counts popularity with; variables are what the gates read with
+    getvariable(), gates what else run_gates takes. Takes no more memory than BUILDER allows, and disk in the release's
+    folder while it runs.
     Raises PipelineError on the first thing amiss.
     """
     database = release / DATABASE
@@ -120,21 +124,76 @@ def build_database(release: Path, *, popularity_weight: float, variables: dict[s
         # Titles are looked up by id; the lists need no index, since a lookup skips all row groups but their own.
         connection.execute("create index movies_by_id on movies (movie_id)")
         define_macros(connection, MACROS, popularity_weight)
-        run_gates(connection, release, variables)
+        run_gates(connection, release, variables, **gates)
+        # Closing writes what is left, too, but says nothing of a disk that is full.
+        connection.execute("checkpoint")
     return sizes
 
 
-def run_gates(connection: duckdb.DuckDBPyConnection, release: Path, variables: dict[str, int]) -> None:
-    """Hold the tables to the gates of pipeline/sql/gates. Raises PipelineError on the first that finds something."""
+def run_gates(
+    connection: duckdb.DuckDBPyConnection,
+    release: Path,
+    variables: dict[str, float],
+    *,
+    skip: Collection[str] = (),
+    live: Path | None = None,
+) -> None:
+    """Hold the tables to the gates of pipeline/sql/gates. Raises PipelineError on the first that finds something.
+
+    Those in gates/bounds hold them to what the configuration bounds: skip names such as are not asked, live is the
+    folder of the release that live_*.sql compare with, None to compare with nothing.
+    """
     for name, value in variables.items():
-        connection.execute(f"set variable {name} = {int(value)}")
-    for gate in sorted((SQL / "gates").iterdir(), key=lambda path: path.name):
-        statement = gate.read_text(encoding="utf-8")
+        connection.execute(f"set variable {name} = {value!r}")
+    bounds = [gate for gate in bounded_gates() if live or not gate.startswith("live_")]
+    if live:
+        connection.execute(f"attach {_quoted(str(live / DATABASE))} as live (read_only)")
+    for name in [*_names(SQL / "gates"), *(f"bounds/{name}" for name in bounds if name not in skip)]:
+        statement = sql(f"gates/{name}")
         problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
         if problems:
             question = statement.splitlines()[0].removeprefix("-- ")
             found = "; ".join(problem or "a null" for (problem,) in problems)  # format() of a null is null
-            raise PipelineError(f"not published, gate {gate.name} asks: {question} It found: {found} ({release})")
+            text = f"not published, gate {name}.sql asks: {question} It found: {found} ({release})"
+            if name.startswith("bounds/"):
+                text += f"; to publish all the same: --set 'gates.skip=[{name.removeprefix('bounds/')}]'"
+            raise PipelineError(text)
+    if live:
+        connection.execute("detach live")
+
+
+def bounded_gates() -> list[str]:
+    """Return the names of the gates that gates.skip may name."""
+    return _names(SQL / "gates" / "bounds")
+
+
+def differences(release: Path, tables: Collection[str]) -> list[str]:
+    """Return those of the tables that do not hold the same rows in serving.duckdb as in the Parquet files.
+
+    Raises PipelineError when the database cannot be opened.
+    """
+    differ = []
+    with duckdb.connect(config={"memory_limit": BUILDER["memory_limit"]}) as connection:
+        connection.execute("set enable_progress_bar = false")
+        try:
+            connection.execute(f"attach {_quoted(str(release / DATABASE))} as serving (read_only)")
+        except duckdb.Error as error:
+            raise PipelineError(f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]})") from error
+        for table in tables:
+            rows = "select count(*), bit_xor(hash(t)), sum(hash(t)::hugeint) from {} as t"
+            files = [str(path) for path in sorted((release / table).glob("*.parquet"))]
+            try:
+                stored = connection.execute(rows.format(f"serving.{table}")).fetchall()
+                recorded = connection.execute(rows.format("read_parquet(?)"), [files]).fetchall()
+            except duckdb.Error:
+                stored = recorded = None
+            if stored is None or stored != recorded:
+                differ.append(table)
+    return differ
+
+
+def _names(folder: Traversable) -> list[str]:
+    return sorted(path.name.removesuffix(".sql") for path in folder.iterdir() if path.name.endswith(".sql"))
 
 
 def define_macros(connection: duckdb.DuckDBPyConnection, names: list[str], popularity_weight: float) -> None:

@@ -1,0 +1,195 @@
+"""Whatever happens at whatever moment of a publish, a reader finds one whole release: the old one or the new one."""
+
+import builtins
+import collections
+import io
+import os
+import resource
+import shutil
+import signal
+import time
+
+import pytest
+
+from pipeline import release
+from pipeline.config import PipelineError
+from pipeline.recommend import Recommender
+from tests.conftest import NEIGHBOURS, publish, write_build
+
+OLD, NEW = NEIGHBOURS, [(1, 6, 1, 0.75), (3, 1, 1, 0.5)]
+GATES = {"k": 4, "als_rank": 2, "min_support": 1}
+ANSWERS = {2: "old", 6: "new"}  # what Toy Story is answered with first
+DONE, REFUSED, BUG = 0, 3, 99  # exit codes of a child: published; gave up in one line; anything else
+# What Python does to files, by where it stands. What DuckDB does is met by time and by size, below.
+OPERATIONS = [
+    (os, "open"), (os, "fsync"), (os, "rename"), (os, "replace"), (os, "mkdir"), (os, "unlink"), (os, "rmdir"),
+    (os, "scandir"), (os, "listdir"), (builtins, "open"), (io, "open"),
+]  # fmt: skip
+
+
+def in_child(action) -> int:
+    """Run the action in a fork and return its exit code, negative for a signal."""
+    child = os.fork()
+    if child == 0:
+        code = BUG
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            action()
+            code = DONE
+        except PipelineError as error:
+            code = REFUSED if "\n" not in str(error) else BUG
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def republish(warehouse, after_build=lambda: None):
+    """Publish as a job does: under the lock, from an empty build, and retire what is too old."""
+    with release.writer_lock(warehouse):
+        build = write_build(warehouse, neighbours=NEW)
+        after_build()
+        build.publish(**GATES, bounds={"min_coverage": 0, "max_hub_share": 1, "max_row_loss": 1, "max_quality_loss": 1})
+        release.retire(warehouse, 2)
+
+
+def at_operation(number, strike):
+    """Have the strike happen in place of the operation of this number, on files of any kind."""
+    done = 0
+
+    def guarded(operation):
+        def call(*arguments, **named):
+            nonlocal done
+            done += 1
+            if done == number:
+                strike()
+            return operation(*arguments, **named)
+
+        return call
+
+    for place, name in OPERATIONS:
+        setattr(place, name, guarded(getattr(place, name)))
+    return lambda: done
+
+
+def full_disk():
+    raise OSError(28, "No space left on device")
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def state(warehouse):
+    """Return which release a reader finds, having read all of it: 'old' or 'new'."""
+    live = release.current_id(warehouse)
+    assert release.verify(warehouse, live) == []
+    recommender = Recommender(release.release_dir(warehouse))
+    rows = recommender.recommend([1], k=2)
+    recommender.close()
+    assert [info.release_id for info in release.list_releases(warehouse) if info.live] == [live]
+    return ANSWERS[rows[0].movie_id]
+
+
+def assert_kept_and_mended(warehouse, copy, outcome):
+    """The promise, and that the next run neither trips over what is left nor leaves it."""
+    found = state(warehouse)
+    assert found == ("new" if outcome == DONE else found)
+    for release_id in release.published_ids(warehouse):
+        assert release.verify(warehouse, release_id) == []
+    assert in_child(lambda: republish(warehouse)) == DONE
+    assert state(warehouse) == "new"
+    left = {path.name for path in warehouse.iterdir()} | {path.name for path in (warehouse / "releases").iterdir()}
+    assert left == {"CURRENT", ".lock", "releases", *release.published_ids(warehouse)}
+    shutil.rmtree(warehouse)
+    shutil.copytree(copy, warehouse)
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    """A warehouse with three releases, so that a publish has one to retire, and a copy of it to begin again from."""
+    for lists in (NEW, NEW, OLD):
+        publish(tmp_path / "warehouse", neighbours=lists)
+    (tmp_path / "warehouse" / ".lock").touch()
+    shutil.copytree(tmp_path / "warehouse", tmp_path / "copy")
+    return tmp_path / "warehouse", tmp_path / "copy"
+
+
+def strike_at_operations(warehouse, copy, every):
+    """Publish over and over, each time with another of the file operations failing, and then being killed at; return
+    how many operations there are, and how often each outcome came."""
+    readable, writable = os.pipe()
+
+    def count():
+        done = at_operation(0, kill)
+        republish(warehouse, after_build=lambda: os.write(writable, f"{done()} ".encode()))
+        os.write(writable, f"{done()}".encode())
+
+    assert in_child(count) == DONE
+    built, operations = map(int, os.read(readable, 100).split())
+    shutil.rmtree(warehouse)
+    shutil.copytree(copy, warehouse)
+    outcomes = collections.Counter()
+    for strike in (full_disk, kill):
+        for number in range(1, operations + 1, every):
+
+            def struck(number=number, strike=strike):
+                at_operation(number, strike)
+                republish(warehouse)
+
+            outcome = in_child(struck)
+            # Making the tables is this test's own doing: there an OSError may come out as it is.
+            expected = (
+                (-signal.SIGKILL,) if strike is kill else (DONE, REFUSED, BUG) if number <= built else (DONE, REFUSED)
+            )
+            assert outcome in expected, (strike.__name__, number)
+            outcomes[outcome] += 1
+            assert_kept_and_mended(warehouse, copy, outcome)
+    return operations, outcomes
+
+
+def test_file_operations_that_fail_or_are_killed_leave_a_whole_release(warehouse):
+    operations, outcomes = strike_at_operations(*warehouse, every=13)
+    assert operations > 100 and outcomes[-signal.SIGKILL] > 7 < outcomes[REFUSED]
+
+
+@pytest.mark.exhaustive
+def test_every_file_operation_fails_once_and_is_killed_at_once(warehouse, capsys):
+    operations, outcomes = strike_at_operations(*warehouse, every=1)
+    with capsys.disabled():
+        print(f"\n{operations} file operations, each failed and killed; outcomes: {dict(outcomes)}; broken readers: 0")
+
+
+def test_a_publish_killed_at_any_time_leaves_a_whole_release(warehouse):
+    place, copy = warehouse
+    begin = time.monotonic()
+    assert in_child(lambda: republish(place)) == DONE
+    whole = time.monotonic() - begin
+    for step in range(1, 13):
+
+        def struck(step=step):
+            signal.setitimer(signal.ITIMER_REAL, whole * step / 13)  # SIGALRM: nothing catches it
+            republish(place)
+
+        outcome = in_child(struck)
+        assert outcome in (DONE, -signal.SIGALRM)
+        assert_kept_and_mended(place, copy, outcome)
+
+
+def test_a_disk_that_fills_up_at_any_size_leaves_a_whole_release(warehouse):
+    place, copy = warehouse
+    largest = max(path.stat().st_size for path in release.release_dir(place).rglob("*") if path.is_file())
+    outcomes = set()
+    for step in range(1, 9):
+
+        def struck(step=step):
+            def limit():
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (largest * step // 7, resource.RLIM_INFINITY))
+
+            republish(place, after_build=limit)
+
+        outcome = in_child(struck)
+        assert outcome in (DONE, REFUSED), step
+        outcomes.add(outcome)
+        assert_kept_and_mended(place, copy, outcome)
+    assert outcomes == {DONE, REFUSED}
