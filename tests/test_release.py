@@ -175,3 +175,125 @@ def test_a_build_without_trained_factors_says_so(tmp_path):
 )
 def test_sizes_are_written_as_people_write_them(number, text):
     assert release.in_bytes(number) == text
+
+
+BOUNDS = {"min_coverage": 0.1, "max_hub_share": 0.5, "max_row_loss": 0.2, "max_quality_loss": 0.1}
+
+
+def republish(warehouse, *, skip=(), data="here", bounds=BOUNDS, **tables):
+    build = write_build(warehouse, **tables)
+    build.record("config", {"data": {"dir": data}})
+    return build.publish(k=300, als_rank=2, min_support=1, bounds=bounds, skip=skip)
+
+
+def measures(value):
+    return [("strangers", "served", 5, "ndcg", 10, value, value, value), ("strangers", "served", 5, "novelty", 10, 9 - value, 0, 9)]  # fmt: skip  # noqa: E501
+
+
+def crowded(n_titles, per_list):
+    """A catalogue whose lists all hold the same few titles."""
+    movies = [(m, f"Movie {m}", 2000, [], None, None, 9, 3.0, f"Movie {m}") for m in range(1, n_titles + 1)]
+    lists = [
+        (m, other, rank, 1 / rank)
+        for m in range(1, n_titles + 1)
+        for rank, other in enumerate([o for o in range(1, per_list + 2) if o != m][:per_list], 1)
+    ]
+    return {"movies": movies, "neighbours": lists, "item_factors": [(1, [1.0, 0.5])], "popularity": [("*", 1, 1, 0.5)]}
+
+
+@pytest.mark.parametrize(
+    ("gate", "live", "tables", "found"),
+    [
+        ("coverage", {}, crowded(100, 5), "6 of 100 titles, 0.060"),
+        ("live_rows", {}, {"neighbours": NEIGHBOURS[:7]}, "2 lists where the live release has 3"),
+        ("live_quality", {"metrics": measures(0.5)}, {"metrics": measures(0.44)},
+         "ndcg@10 of strangers with 5 favourites: 0.4400 where the live release has 0.5000"),
+    ],
+)  # fmt: skip
+def test_a_bound_that_is_not_kept_refuses_unless_its_gate_is_left_out(tmp_path, gate, live, tables, found):
+    before = republish(tmp_path, data="elsewhere" if gate == "coverage" else "here", **live)
+    with pytest.raises(PipelineError) as error:
+        republish(tmp_path, **tables)
+    assert f"gate bounds/{gate}.sql asks" in str(error.value) and found in str(error.value)
+    assert f"--set 'gates.skip=[{gate}]'" in str(error.value) and "\n" not in str(error.value)
+    assert release.release_dir(tmp_path) == before and (tmp_path / "building" / "serving.duckdb").exists()
+    assert republish(tmp_path, skip=[gate], **tables) == release.release_dir(tmp_path)
+
+
+def test_hubs_may_take_so_many_places_and_no_more(tmp_path):
+    tables = crowded(200, 150)  # the most listed title of 151 stands on 199 of the lists
+    taken = 199 / (200 * 150)
+    republish(tmp_path, bounds={**BOUNDS, "max_hub_share": taken + 1e-6}, **tables)
+    with pytest.raises(PipelineError, match="bounds/hubs"):
+        republish(tmp_path, bounds={**BOUNDS, "max_hub_share": taken - 1e-6}, **tables)
+
+
+def test_releases_of_other_data_or_within_the_bounds_are_not_held_back(tmp_path):
+    republish(tmp_path, metrics=measures(0.5))
+    republish(tmp_path, metrics=measures(0.46))
+    republish(tmp_path, data="elsewhere", neighbours=NEIGHBOURS[:7])
+
+
+def test_a_live_release_that_is_damaged_does_not_keep_a_new_one_back(tmp_path):
+    folder = republish(tmp_path)
+    (folder / "serving.duckdb").write_bytes(b"not a database")
+    assert republish(tmp_path, neighbours=NEIGHBOURS[:7]) == release.release_dir(tmp_path)
+
+
+def test_the_newest_release_is_the_newest_whatever_the_clock_says(tmp_path, monkeypatch):
+    first = publish(tmp_path)
+
+    class SetBack(release.datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return cls(2001, 1, 1, tzinfo=zone)
+
+    monkeypatch.setattr(release, "datetime", SetBack)
+    second, third = publish(tmp_path), publish(tmp_path)
+    assert release.published_ids(tmp_path) == [first.name, second.name, third.name]
+    assert release.rollback(tmp_path) == second.name
+
+
+def test_the_newest_and_the_live_release_stay(tmp_path):
+    ids = [publish(tmp_path).name for _ in range(4)]
+    release.rollback(tmp_path, ids[0])
+    assert release.retire(tmp_path, 0) == []
+    assert release.retire(tmp_path, 2) == [ids[1]]
+    assert release.published_ids(tmp_path) == [ids[0], ids[2], ids[3]]
+    assert sorted(path.name for path in (tmp_path / "releases").iterdir()) == [ids[0], ids[2], ids[3]]
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (lambda folder: (folder / "movies" / "part-0.parquet").unlink(), "movies/part-0.parquet: No such file"),
+        (lambda folder: flip(folder / "neighbours" / "part-0.parquet"), "neighbours/part-0.parquet: not as it was"),
+        (lambda folder: flip(folder / "serving.duckdb"), "serving.duckdb: not as it was"),
+        (lambda folder: (folder / "movies" / "extra.parquet").touch(), "movies/extra.parquet: was not published"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json: missing or damaged"),
+    ],
+)
+def test_verify_finds_what_is_not_as_it_was_published(tmp_path, damage, found):
+    folder = publish(tmp_path)
+    assert release.verify(tmp_path, folder.name) == []
+    damage(folder)
+    assert found in release.verify(tmp_path, folder.name)[0]
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_verify_compares_the_database_with_the_parquet_files(tmp_path):
+    folder = publish(tmp_path)
+    connection = duckdb.connect(str(folder / "serving.duckdb"))
+    connection.execute("update neighbours set similarity = 0.125 where movie_id = 1 and rank = 1")
+    connection.close()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["serving.duckdb"] = release._checksum(folder / "serving.duckdb")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert release.verify(tmp_path, folder.name) == [
+        "serving.duckdb: table neighbours has other rows than its Parquet files"
+    ]
