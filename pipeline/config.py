@@ -66,6 +66,9 @@ RANGES = {
 class PipelineError(Exception):
     """A mistake a person can mend. The message is one line: what, where, and the command that fixes it."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(text.splitlines()))  # whatever stood in the input that it quotes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that every entry point understands: --conf, --set and --verbose."""

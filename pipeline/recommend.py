@@ -351,13 +351,13 @@ def _checked_steering(steering: Steering) -> dict[str, Any]:
         genres = getattr(steering, name)
         if len(genres) > MAX_GENRES or not all(isinstance(genre, str) and len(genre) <= MAX_GENRE for genre in genres):
             raise PipelineError(f"{name}: at most {MAX_GENRES} genres of at most {MAX_GENRE} characters")
-    for name, low, high in [
-        ("from_year", -9999, 9999), ("to_year", -9999, 9999), ("hidden", -1, 1), ("variety", 0, 1),
-        ("surprise", 0, 2**31 - 1),
+    for name, kind, low, high in [
+        ("from_year", int, -9999, 9999), ("to_year", int, -9999, 9999), ("hidden", int | float, -1, 1),
+        ("variety", int | float, 0, 1), ("surprise", int, 0, 2**31 - 1),
     ]:  # fmt: skip
         value = getattr(steering, name)
-        if value is not None and not low <= value <= high:
-            raise PipelineError(f"{name} must lie between {low} and {high}, not {value}")
+        if value is not Steering._field_defaults[name] and not (isinstance(value, kind) and low <= value <= high):
+            raise PipelineError(f"{name} must lie between {low} and {high}, not {value!r}"[:200])
     given = steering._asdict()
     return {
         name: list(value) if isinstance(value, tuple) else value
@@ -374,6 +374,6 @@ def _literal(value: Any) -> str:
 
 
 def _checked_length(k: int) -> int:
-    if not 1 <= k <= 1000:
-        raise PipelineError(f"k must lie between 1 and 1000, not {k}")
+    if not isinstance(k, int) or not 1 <= k <= 1000:
+        raise PipelineError(f"k must lie between 1 and 1000, not {k!r}"[:200])
     return k

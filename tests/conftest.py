@@ -5,11 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline import release, schemas
+
+# Many inputs, the same ones on every run; tests/test_fuzz.py says how to try far more, new ones each time.
+hypothesis.settings.register_profile("ci", max_examples=60, derandomize=True)
+hypothesis.settings.register_profile("exhaustive", max_examples=5000)
+hypothesis.settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parent.parent
 ARROW_TYPES = {

@@ -1,0 +1,216 @@
+"""Anything at all, at every door: an answer or one clear line, never a stack trace, a hang, or a wrong release.
+
+./run-tests.sh tests/test_fuzz.py --hypothesis-profile exhaustive tries more than fifty thousand, and says how many.
+"""
+
+import collections
+import csv
+import html.parser
+import io
+import re
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.address import from_address, to_address
+from app.cards import card
+from pipeline import analyst, config, ingest, reader, release
+from pipeline.config import PipelineError
+from pipeline.recommend import Because, Recommendation, Recommender, Steering, _literal
+from pipeline.sessions import Sessions
+from tests.conftest import MOVIES
+
+TRIED: collections.Counter = collections.Counter()
+FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+# Texts that have broken programs before, beside whatever Hypothesis thinks of.
+NASTY = [
+    "", " ", "\x00", "\ufeff", "'", '"', "''", ";", "--", "/*", "*/", "\\", "%", "_", "$1", "?", "{}", "{0}", "%s",
+    "..", "../..", "/etc/passwd", "=1+1", "=cmd|' /C calc'!A0", "@SUM(1)", "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>", "]]>", "javascript:alert(1)", "'; drop table movies; --",
+    "') union select * from movies --", "\u202e\u0634\u0627", "\u0645\u0631\u062d", "\U0001f469\u200d\U0001f466",
+    "\ud800", "e\u0301", "\ufb00", "\u0130", "\u00df", "NaN", "inf", "-0", "1e999", "2147483648", "-2147483649",
+    "9" * 400, "a" * 10_000, "null", "None", "true", "[", "(1995)", "(", "a.k.a.", "2000-01-01", "0x10", "1_000",
+    "\uff11\uff12",
+]  # fmt: skip
+PAIRS = st.builds("{}{}".format, st.sampled_from(NASTY), st.text(max_size=9))
+TEXT = st.one_of(st.sampled_from(NASTY), st.text(max_size=60), PAIRS)
+SAFE_TEXT = TEXT.filter(lambda text: "\ud800" not in text)
+NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.integers(-3, 12), st.floats(), st.booleans(), st.none(), TEXT)
+IDS = st.lists(st.one_of(st.integers(-2, 12), NUMBERS), max_size=60)
+STEERING = st.builds(
+    Steering, dislikes=IDS.map(tuple), genres=st.lists(TEXT, max_size=5).map(tuple),
+    without_genres=st.lists(TEXT, max_size=5).map(tuple), from_year=NUMBERS, to_year=NUMBERS, hidden=NUMBERS,
+    variety=NUMBERS, surprise=NUMBERS,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recommender(warehouse):
+    opened = Recommender(release.release_dir(warehouse))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def count(request):
+    yield
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\n{sum(TRIED.values()):,} fuzzed inputs: {dict(TRIED)}")
+
+
+def answer(door, action):
+    """Count an input, and return what the action answers, None where it refuses in one line."""
+    TRIED[door] += 1
+    try:
+        return action()
+    except PipelineError as error:
+        assert "\n" not in str(error) and "Traceback" not in str(error)
+        return None
+
+
+@FUZZ
+@given(favourites=IDS, k=NUMBERS, steering=STEERING)
+def test_recommend_takes_anything(recommender, favourites, k, steering):
+    rows = answer("recommend", lambda: recommender.recommend(favourites, k, steering))
+    if rows is not None:
+        ids = [row.movie_id for row in rows]
+        assert len(set(ids)) == len(ids) <= k and not set(ids) & {*favourites, *steering.dislikes}
+        for row in rows:
+            assert not steering.genres or set(row.genres) & set(steering.genres)
+            assert not set(row.genres) & set(steering.without_genres)
+        asked = recommender._rows(recommender.sql(favourites, k, steering), [])
+        assert [row[1] for row in asked] == ids
+
+
+@FUZZ
+@given(text=TEXT, k=NUMBERS)
+def test_search_and_titles_take_anything(recommender, text, k):
+    for match in answer("search", lambda: recommender.search(text, k)) or []:
+        assert 0.6 <= match.match <= 1
+    answer("resolve", lambda: recommender.resolve(text))
+
+
+@FUZZ
+@given(text=SAFE_TEXT)
+def test_a_literal_is_the_text_it_stands_for(text):
+    TRIED["literal"] += 1
+    assert duckdb.execute(f"select {_literal(text)}").fetchall() == [(text,)]
+
+
+@FUZZ
+@given(parameters=st.dictionaries(
+    st.sampled_from(["likes", "not", "genres", "without", "years", "hidden", "variety", "surprise", "session"]),
+    st.one_of(TEXT, st.lists(st.integers(-5, 2**33).map(str), max_size=80).map(",".join), st.lists(TEXT).map("~".join)),
+))  # fmt: skip
+def test_an_address_is_a_choice_that_can_be_answered(recommender, parameters):
+    TRIED["address"] += 1
+    choice = from_address(parameters)
+    assert from_address(to_address(choice)) == choice
+    assert recommender.recommend(list(choice.favourites), 10, choice.steering) is not None
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.seen, self.attributes = set(), set()
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.add(tag)
+        self.attributes |= {name for name, _ in attributes}
+
+
+@FUZZ
+@given(title=TEXT, genres=st.lists(TEXT, max_size=4), because=TEXT, imdb=TEXT, source=TEXT)
+def test_a_card_is_our_markup_alone(title, genres, because, imdb, source):
+    TRIED["card"] += 1
+    row = Recommendation(1, 1, title, None, genres, 1.0, [Because(1, because, 1.0)], source, 3, 4.0, imdb, None)
+    tags = Tags()
+    tags.feed(card(row._replace(source="neighbours"), 0.5, None) + card(row, None, None))
+    assert tags.seen <= {"article", "div", "h3", "span", "p", "b", "i", "a"}
+    known = {"class", "style", "aria-hidden", "title", "href", "target", "rel", "aria-label"}
+    assert tags.attributes <= known
+
+
+@settings(FUZZ, max_examples=20)
+@given(statement=st.one_of(TEXT, st.builds("select {} from {} where {}".format, TEXT, TEXT, TEXT)))
+def test_sql_takes_anything(recommender, statement):
+    answer("sql", lambda: recommender.query(statement, analyst.Bounds(seconds=2, rows=10, memory_mb=128)))
+
+
+@FUZZ
+@given(name=TEXT, state=TEXT, token=st.one_of(st.none(), TEXT), movie=NUMBERS, thumb=NUMBERS, favourites=IDS)
+def test_sessions_take_anything(tmp_path_factory, name, state, token, movie, thumb, favourites):
+    sessions = Sessions(tmp_path_factory.getbasetemp() / "fuzz.sqlite")
+    saved = answer("session", lambda: sessions.save(name, state, token))
+    if saved:
+        loaded = sessions.load(saved)
+        assert (loaded.name, loaded.state) == (name.strip(), state)
+        answer("thumb", lambda: sessions.give_feedback(saved, "r", movie, thumb, favourites))
+    answer("session", lambda: sessions.load(token or name))
+
+
+@FUZZ
+@given(release_id=TEXT)
+def test_releases_are_found_by_their_ids_alone(warehouse, release_id):
+    assert answer("release id", lambda: release.release_dir(warehouse, release_id)) is None
+
+
+@FUZZ
+@given(
+    key=st.one_of(TEXT, st.sampled_from(["als.rank", "neighbours.k", "gates.skip", "data.dir", "example.favourites"])),
+    value=st.one_of(TEXT, NUMBERS.map(str)),
+)
+def test_settings_take_anything(key, value):
+    answer("setting", lambda: config.load([], [f"{key}={value}"]))
+
+
+FIELD = st.one_of(
+    st.integers(-3, 60).map(str), st.floats(0, 5).map(lambda x: f"{x:.1f}"), SAFE_TEXT, NUMBERS.map(str)
+).filter(lambda text: "\ud800" not in text)
+
+
+@settings(FUZZ, max_examples=1)
+@given(st.randoms(use_true_random=False), st.data())
+def test_files_of_anything_are_read_row_by_row(spark, tmp_path_factory, random, data):
+    """Every line of a file is accepted or refused with a reason; nothing gets lost, doubled or through."""
+    lines = 200 if settings.default.max_examples < 1000 else 8000
+    rows = data.draw(st.lists(st.lists(FIELD, min_size=1, max_size=6), min_size=40, max_size=60))
+    folder = tmp_path_factory.mktemp("fuzzed")
+    fields = [field for row in rows for field in row] + [str(number) for number in range(40)]
+    written = {"ratings": [], "movies": []}
+    for table, width in (("ratings", 4), ("movies", 3)):
+        for _ in range(lines):
+            row = random.choices(fields, k=width if random.random() < 0.9 else random.randint(1, 7))
+            if random.random() < 0.5:
+                row[0] = str(random.randint(1, 50))
+            if table == "ratings" and random.random() < 0.6 and len(row) == 4:
+                row = [str(random.randint(1, 50)), str(random.randint(1, 50)), str(random.randint(1, 10) / 2), "1000"]
+            out = io.StringIO()
+            quoting = random.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE])
+            csv.writer(out, quoting=quoting, escapechar="\\", lineterminator="").writerow(row)
+            line = re.sub(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", " ", out.getvalue())
+            written[table].append(line)
+            TRIED["rows of files"] += 1
+    header = {"ratings": "userId,movieId,rating,timestamp", "movies": "movieId,title,genres"}
+    for table, content in written.items():
+        text = "\n".join([header[table], *content]) + "\n"
+        (folder / f"{table}.csv").write_bytes(text.encode("utf-8", errors="surrogatepass"))
+    checked = ingest.checked_movies(reader.read_movies(spark, str(folder)))
+    known = checked.where("reason is null").select("movie_id")
+    ratings = ingest.checked_ratings(reader.read_ratings(spark, str(folder)), known, min_rating=0.5, max_rating=5.0)
+    for table, frame in (("movies", checked), ("ratings", ratings)):
+        counted = {row.reason: row["count"] for row in frame.groupBy("reason").count().collect()}
+        data_lines = [line for line in written[table] if line.strip() and line != header[table]]
+        assert sum(counted.values()) == len(data_lines), table
+    for row in ingest.accepted_ratings(ratings).collect():
+        assert 0.5 <= row.rating <= 5 and abs(row.user_id) < 2**31
+    titles = [row.title for row in checked.where("reason is null").collect()]
+    assert all(titles)
+
+
+def test_the_fixture_is_what_the_fuzz_thinks(recommender):
+    assert {movie.movie_id for movie in recommender.movies([row[0] for row in MOVIES])} == {row[0] for row in MOVIES}
