@@ -22,9 +22,8 @@ def page() -> None:
     with st.container(key="search-area", gap=None):
         search(recommender)
     picked(recommender)
-    if st.session_state.favourites:
-        with st.expander("Steer", icon=":material/tune:", expanded=st.session_state.steers):
-            steer.controls(catalogue)
+    with st.expander("Steer", icon=":material/tune:", expanded=st.session_state.steers):
+        steer.controls(catalogue)
     choice = steer.chosen(catalogue)
     st.query_params.from_dict(to_address(choice))
     films(recommender, choice, catalogue)

@@ -1,0 +1,100 @@
+"""Posters come from a server of another's: here one on loopback that can be slow, broken, or lie."""
+
+import base64
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from app import posters
+
+IMAGE = b"\xff\xd8 not much of a picture"
+SECRET = "a-key-that-nobody-may-see"
+
+
+@pytest.fixture
+def tmdb(monkeypatch):
+    """A stand-in for TMDB. answers: by path, (seconds to wait, status, type, body); asked: the paths."""
+    answers, asked = {}, []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            path, _, query = self.path.partition("?")
+            asked.append(path)
+            seconds, status, kind, body = answers.get(path, (0, 404, "text/plain", b""))
+            time.sleep(seconds)
+            if path.startswith("/movie/"):
+                assert query == f"api_key={SECRET}"
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(posters, "API", address)
+    monkeypatch.setattr(posters, "IMAGES", address)
+    monkeypatch.setenv(posters.KEY, SECRET)
+    posters._poster.cache_clear()
+    yield answers, asked
+    server.shutdown()
+    server.server_close()
+
+
+def film(answers, number, *, image=IMAGE, kind="image/jpeg", seconds=0.0, status=200, movie=None):
+    about = movie if movie is not None else f'{{"poster_path": "/p{number}.jpg"}}'.encode()
+    answers[f"/movie/{number}"] = (0, 200, "application/json", about)
+    answers[f"/p{number}.jpg"] = (seconds, status, kind, image)
+
+
+def test_posters_are_fetched_once_and_put_into_the_page(tmdb):
+    answers, asked = tmdb
+    film(answers, 862)
+    film(answers, 949)
+    expected = "data:image/jpeg;base64," + base64.b64encode(IMAGE).decode()
+    assert posters.posters([862, None, 949]) == {862: expected, 949: expected}
+    assert posters.posters([862, 949]) == {862: expected, 949: expected}
+    assert sorted(asked) == ["/movie/862", "/movie/949", "/p862.jpg", "/p949.jpg"]
+
+
+def test_without_a_key_nobody_is_asked(tmdb, monkeypatch):
+    answers, asked = tmdb
+    film(answers, 862)
+    monkeypatch.delenv(posters.KEY)
+    assert posters.posters([862]) == {} and asked == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"movie": b"not json"}, {"movie": b'{"poster_path": null}'}, {"movie": b"[]"}, {"status": 500},
+        {"kind": "text/html"}, {"kind": "image/svg+xml"}, {"image": b"x" * (posters.MAX_BYTES + 1)},
+    ],
+)  # fmt: skip
+def test_what_is_no_poster_is_left_out_and_not_asked_for_again(tmdb, wrong, caplog, capfd):
+    answers, asked = tmdb
+    film(answers, 1, **wrong)
+    film(answers, 2)
+    assert list(posters.posters([1, 2, 3])) == [2]
+    before = len(asked)
+    assert list(posters.posters([1, 2, 3])) == [2] and len(asked) == before
+    assert SECRET not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_a_slow_answer_does_not_hold_the_page_up_and_is_there_the_next_time(tmdb, monkeypatch):
+    answers, _ = tmdb
+    monkeypatch.setattr(posters, "SECONDS", 0.3)
+    film(answers, 1, seconds=0.2)
+    film(answers, 2)
+    answers["/movie/1"] = (0.2, *answers["/movie/1"][1:])  # each in time, both together not
+    begin = time.monotonic()
+    first = posters.posters([1, 2])
+    assert 2 in first and 1 not in first and time.monotonic() - begin < 5
+    time.sleep(0.5)
+    assert set(posters.posters([1, 2])) == {1, 2}
