@@ -33,6 +33,8 @@ def build_neighbours(
 ) -> DataFrame:
     """Return the neighbours table, saved; where the search was approximate, its recall goes into the manifest."""
     config = run.config
+    if run.done_before("neighbours"):
+        return run.read("neighbours")
     with run.stage("neighbours") as stage:
         learned = Learned(ratings, movies, words, run.cores, item_factors)
         neighbours = run.save("neighbours", lists(config, learned))
@@ -43,17 +45,20 @@ def build_neighbours(
             run.build.record("metrics", {f"approximate lists, recall@{config.neighbours.k} of the exact": recall})
             stage.note += "" if recall is None else f", recall {recall:.3f} of the exact"
         learned.forget()
+    run.finish("neighbours")
     return neighbours
 
 
 def draw_map(run: Run, movies: DataFrame, neighbours: DataFrame) -> None:
     """Save the catalogue_map table, unless the configuration wants none."""
-    if titles := run.config.map.titles:
+    titles = run.config.map.titles
+    if titles and not run.done_before("map"):
         with run.stage("map") as stage:
             table = catalogue_map(neighbours, movies, titles=titles)
             columns = schemas.spark_schema("catalogue_map")
             run.save("catalogue_map", run.spark.createDataFrame(table, columns), files=1)
             stage.note = f"{table.num_rows:,} titles"
+        run.finish("map")
 
 
 def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = None) -> DataFrame:

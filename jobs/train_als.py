@@ -73,6 +73,8 @@ def like_rating(config: SimpleNamespace) -> float:
 def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
     """Return the item_factors table, saved; save the model and popularity."""
     config = run.config
+    if run.done_before("train"):
+        return run.read("item_factors")
     with run.stage("train") as stage:
         model = fit(config, ratings, run.cores)
         model.write().overwrite().save(str(run.build.path / "model" / "als"))
@@ -81,6 +83,7 @@ def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
         kind = "implicit" if config.als.implicitPrefs else "explicit"
         solver = "" if config.als.solver == "spark" else ", by conjugate gradients"
         stage.note = f"{kind} ALS of rank {model.rank}{solver}, {item_factors.count():,} movies"
+    run.finish("train")
     return item_factors
 
 

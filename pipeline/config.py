@@ -17,7 +17,14 @@ CONF = importlib.resources.files("pipeline").parent / "conf"
 SQL = importlib.resources.files("pipeline") / "sql"
 # spark-submit.sh says where the checkout is, because the jobs import pipeline from the zip.
 ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
-PATHS = ("data.dir", "data.more_ratings", "warehouse.dir", "sessions.path", "evaluation.test")
+PATHS = (
+    "data.dir",
+    "data.more_ratings",
+    "warehouse.dir",
+    "sessions.path",
+    "evaluation.test",
+    "operations.prometheus_file",
+)
 CHOICES = {
     "likes.weight": ("constant", "graded"),
     "als.solver": ("spark", "conjugate_gradient"),

@@ -4,7 +4,10 @@ import argparse
 import contextlib
 import functools
 import hashlib
+import importlib.resources
+import json
 import os
+import resource
 import shlex
 import signal
 import sys
@@ -12,10 +15,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow.fs
+import pyarrow.parquet
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
@@ -36,6 +42,16 @@ SESSION = {
     "spark.sql.parquet.compression.codec": "zstd",
 }
 ROW_GROUP_BYTES = 512 * 1024  # small, so that looking up five movies reads little
+STAGES = ("train", "neighbours", "map", "evaluate")  # that a later run need not repeat
+LATE = (
+    "warehouse",
+    "operations",
+    "sessions",
+    "gates",
+    "page",
+    "sql",
+    "example",
+)  # sections that shape nothing before publishing
 HEARTBEAT = 15  # seconds between signs of life where there is no terminal to draw on
 
 
@@ -48,6 +64,7 @@ class Run:
         self.config, self.spark, self.console, self.options = config, spark, console, options
         self.warehouse = Path(config.warehouse.dir.removeprefix("file://"))
         self.build: release.Build | None = None
+        self.saved: dict[str, dict[str, int]] = {}  # rows and bytes of the tables that the stage has saved
 
     @functools.cached_property
     def cores(self) -> int:
@@ -58,18 +75,42 @@ class Run:
     def stage(self, name: str) -> Iterator[SimpleNamespace]:
         """Show a stage's progress while it runs, then one line: name, what it says in .note, seconds."""
         stage = SimpleNamespace(note="")
+        self.saved.clear()
         begin = time.monotonic()
         with _progress(name, self.spark, self.console):
             yield stage
         seconds = time.monotonic() - begin
         if self.build:
             self.build.record("timings", {name: round(seconds, 2)})
+        self.log(stage=name, seconds=round(seconds, 2), note=stage.note, tables=dict(self.saved), **_memory())
         self.say(f"{name:<11} {stage.note:<72} {seconds:6.1f} s")
 
     def start_build(self, folder: str = "building") -> None:
         """Begin an empty release, in a folder of the warehouse, and note what it will be made from."""
         self.build = release.Build.start(self.warehouse, folder)
         self._record_settings()
+
+    def resume_build(self) -> None:
+        """Go on where a run died that had the same configuration, versions and code; else begin an empty release."""
+        shaping = {name: keys for name, keys in configuration.as_dict(self.config).items() if name not in LATE}
+        made_with = [shaping, release.versions(), _code()]
+        self.build = release.Build.resume(self.warehouse, _digest(json.dumps(made_with, default=str).encode()))
+        self._record_settings()
+
+    def done_before(self, stage: str) -> bool:
+        """Tell whether the run that is gone on with finished this stage, from the same inputs; say so."""
+        if stage not in self.build.manifest.get("finished", []) or not self.build.same_inputs():
+            return False
+        self.say(f"{stage:<11} was finished by the run before (--fresh starts over)")
+        return True
+
+    def finish(self, stage: str) -> None:
+        """Note that a stage need not be done again, should this run die, and that those after it must."""
+        if "finished" in self.build.manifest:
+            before = self.build.manifest["finished"] if self.build.same_inputs() else []
+            self.build.manifest["finished"] = [name for name in STAGES if name in before or name == stage]
+            self.build.manifest["inputs_before"] = self.build.manifest["inputs"]
+            self.build.save_manifest()
 
     def continue_build(self) -> None:
         """Go on with what train_als.py left, or with the live release's factors."""
@@ -94,6 +135,7 @@ class Run:
             raise TypeError(f"table {table} would be written with columns {frame.dtypes}, not {expected}")
         path = str(self.build.path / table)
         frame.write.mode("overwrite").option("parquet.block.size", ROW_GROUP_BYTES).parquet(path)
+        self.saved[table] = _size(self.build.path / table)
         return self.read(table)
 
     def read(self, table: str) -> DataFrame:
@@ -134,6 +176,41 @@ class Run:
         titles = " ".join(shlex.quote(title) for title in favourites)
         self.say(f"ask for others: {python} -m pipeline recommend{where} {titles}\nopen the page: {page}")
 
+    def log(self, **fields: Any) -> None:
+        """Append a line of JSON to the run's log, beside Spark's, and to run.jsonl in the release in the making."""
+        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **fields}) + "\n"
+        places = [Path(log).with_suffix(".jsonl")] if (log := os.environ.get("PIPELINE_LOG")) else []
+        places += [self.build.path / "run.jsonl"] if self.build and self.build.path.exists() else []
+        for place in places:
+            with place.open("a", encoding="utf-8") as file:
+                file.write(line)
+
+    def tell_prometheus(self, *, succeeded: bool) -> None:
+        """Write how the run went where Prometheus' node exporter collects text files, if the configuration says where.
+
+        Raises PipelineError when that place cannot be written.
+        """
+        if not self.config.operations.prometheus_file:
+            return
+        job = f'job="{Path(sys.argv[0]).stem}"'
+        lines = [f"pipeline_last_run_succeeded{{{job}}} {succeeded:d}"]
+        lines += [f"pipeline_last_run_end_seconds{{{job}}} {time.time():.0f}"]
+        manifest = self.build.manifest if self.build else {}
+        for stage, seconds in manifest.get("timings", {}).items():
+            lines.append(f'pipeline_stage_seconds{{{job},stage="{stage}"}} {seconds}')
+        for table, size in manifest.get("tables", {}).items():
+            lines.append(f'pipeline_table_rows{{{job},table="{table}"}} {size["rows"]}')
+            lines.append(f'pipeline_table_bytes{{{job},table="{table}"}} {size["bytes"]}')
+        path = Path(self.config.operations.prometheus_file)
+        try:
+            new = path.with_name(f".{path.name}.new")
+            new.write_text("\n".join(lines) + "\n", encoding="ascii")
+            new.replace(path)
+        except OSError as error:
+            raise PipelineError(
+                f"{path}: cannot be written ({error.strerror}); give --set operations.prometheus_file=FILE"
+            ) from error
+
     def say(self, text: str) -> None:
         """Print a line for the operator, as it stands."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -168,7 +245,13 @@ def start(
                 spark = session(Path(sys.argv[0]).stem)
             # In place of PySpark's own handler, which asks a JVM that Ctrl-C has reached as well to cancel its jobs.
             signal.signal(signal.SIGINT, lambda *_: _stop(console.is_terminal))
-            main(Run(config, spark, console, options))
+            run = Run(config, spark, console, options)
+            try:
+                main(run)
+            except BaseException:
+                run.tell_prometheus(succeeded=False)
+                raise
+            run.tell_prometheus(succeeded=True)
             spark.stop()
     except KeyboardInterrupt:
         _stop(console.is_terminal)
@@ -179,6 +262,34 @@ def start(
             with open(log, "a", encoding="utf-8") as file:
                 traceback.print_exc(file=file)
         _exit(1, f"error: {_one_line(error)}")
+
+
+def _size(folder: Path) -> dict[str, int]:
+    """Return rows and bytes of a table's Parquet files, from their footers."""
+    files = list(folder.glob("*.parquet"))
+    rows = sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
+    return {"rows": rows, "bytes": sum(file.stat().st_size for file in files)}
+
+
+def _memory() -> dict[str, int]:
+    """Return the largest memory so far of the driver's Python and, on Linux, of its JVM, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    peaks = {"python_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20}
+    with contextlib.suppress(OSError, IndexError):  # the driver's Python is a child of its JVM
+        status = Path(f"/proc/{os.getppid()}/status").read_text()
+        peaks["jvm_mib"] = int(status.split("VmHWM:")[1].split()[0]) // 1024
+    return peaks
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _code() -> list[str]:
+    """Return the checksums of what makes the tables: pipeline and jobs, wherever they were loaded from."""
+    folders = [importlib.resources.files("pipeline"), importlib.resources.files("jobs")]
+    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".py")]
+    return sorted(_digest(file.read_bytes()) for file in files)
 
 
 def input_files(paths: list[str]) -> list[dict]:

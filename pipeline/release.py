@@ -21,6 +21,7 @@ from pipeline import serving
 from pipeline.config import PipelineError
 
 MANIFEST = "manifest.json"
+UNFINISHED = ("key", "finished", "inputs_before")  # of the manifest: how a run that dies is gone on with
 RETIRED = ".retired-"  # how the name of a release begins that is being removed
 ID_TIME = "%Y%m%dT%H%M%SZ"
 RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
@@ -307,11 +308,32 @@ class Build:
     @classmethod
     def start(cls, warehouse: Path, folder: str = "building") -> "Build":
         """Begin an empty build; whatever an earlier run left unfinished in this folder goes."""
-        sections = {key: {} for key in ("config", "versions", "ratings", "timings", "metrics")}
-        build = cls(warehouse, {"inputs": [], **sections}, folder)
+        build = cls(warehouse, _empty_manifest(), folder)
         shutil.rmtree(build.path, ignore_errors=True)
         build.path.mkdir(parents=True)
         return build
+
+    @classmethod
+    def resume(cls, warehouse: Path, key: str) -> "Build":
+        """Go on with the build of a run that died, where its key is the same; else begin an empty one.
+
+        key: of all that shapes a release but for its inputs, which are compared once they have been read again.
+        """
+        build = cls(warehouse, {})
+        with contextlib.suppress(PipelineError):
+            left = read_manifest(build.path)
+            if left.get("key") == key and "finished" in left:
+                build.manifest = {**left, "inputs": [], "ratings": {}, "inputs_before": left["inputs"]}
+                return build
+        build = cls.start(warehouse)
+        build.manifest |= {"key": key, "finished": []}
+        return build
+
+    def same_inputs(self) -> bool:
+        """Tell whether the inputs recorded are those that the run before had; False where there was none, or where a
+        file has no checksum to compare."""
+        before = self.manifest.get("inputs_before")
+        return self.manifest["inputs"] == before and all(source["sha256"] for source in before)
 
     @classmethod
     def from_trained(cls, warehouse: Path) -> "Build":
@@ -324,10 +346,10 @@ class Build:
             if current_id(warehouse) is None:
                 raise PipelineError(f"{warehouse}: nothing is trained yet; run ./spark-submit.sh jobs/train_als.py")
             shutil.rmtree(build.path, ignore_errors=True)
-            leave_out = shutil.ignore_patterns(serving.DATABASE, "neighbours", "catalogue_map", "metrics")
+            leave_out = shutil.ignore_patterns(serving.DATABASE, "neighbours", "catalogue_map", "metrics", "run.jsonl")
             shutil.copytree(release_dir(warehouse), build.path, ignore=leave_out)
         build.manifest = read_manifest(build.path)
-        for key in ("release_id", "created_at", "tables"):
+        for key in ("release_id", "created_at", "tables", "files", *UNFINISHED):
             build.manifest.pop(key, None)
         return build
 
@@ -366,6 +388,8 @@ class Build:
             created_at = self._now()
             identity = json.dumps([self.manifest["inputs"], self.manifest["config"], str(created_at)], default=str)
             release_id = f"{created_at:{ID_TIME}}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+            for key in UNFINISHED:
+                self.manifest.pop(key, None)
             self.manifest = {
                 "release_id": release_id,
                 "created_at": created_at.isoformat(timespec="seconds"),
@@ -407,6 +431,10 @@ class Build:
                 serving.connect(live).close()
                 return live
         return None
+
+
+def _empty_manifest() -> dict[str, Any]:
+    return {"inputs": [], **{key: {} for key in ("config", "versions", "ratings", "timings", "metrics")}}
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """serving.duckdb: made from a release's Parquet tables, held to the gates, and opened for reading."""
 
 import itertools
+import shutil
 import tempfile
 from collections.abc import Collection
 from importlib.resources.abc import Traversable
@@ -15,6 +16,7 @@ from pipeline import schemas
 from pipeline.config import SQL, PipelineError
 
 DATABASE = "serving.duckdb"
+SPILL = ".spill-"  # how the name of a folder begins that a build writes to what does not fit into memory
 MAY_BE_MISSING = ("catalogue_map", "metrics")  # left out on purpose: the release then has them without rows
 BULK = 500  # requests ranked in one query
 # Statements run in this order on a database that holds the tables.
@@ -106,10 +108,13 @@ def build_database(
     Raises PipelineError on the first thing amiss.
     """
     database = release / DATABASE
-    database.unlink(missing_ok=True)
+    for leftover in (database, database.with_name(f"{DATABASE}.wal")):
+        leftover.unlink(missing_ok=True)
+    for leftover in release.glob(f"{SPILL}*"):
+        shutil.rmtree(leftover)
     sizes = {}
     with (
-        tempfile.TemporaryDirectory(prefix=".spill-", dir=release) as spill,
+        tempfile.TemporaryDirectory(prefix=SPILL, dir=release) as spill,
         duckdb.connect(str(database), config={**BUILDER, "temp_directory": spill}) as connection,
     ):
         connection.execute("set enable_progress_bar = false")

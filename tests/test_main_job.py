@@ -152,20 +152,27 @@ def test_three_ratings_of_two_films_are_published(tmp_path):
     recommender.close()
 
 
-def test_a_killed_run_leaves_the_old_release_live(published, checkerboard):
+def test_a_killed_run_leaves_the_old_release_live_and_the_next_one_goes_on(published, checkerboard):
     warehouse, _ = published
     before = release.release_dir(warehouse)
     command = [ROOT / "spark-submit.sh", "jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
-    while not list((warehouse / "building").glob("movies/*.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    while not (warehouse / "building" / "manifest.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert run.poll() is None, "the run ended before it could be killed"
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     assert release.release_dir(warehouse) == before
     assert_checkerboard_lists(before)
     assert release.published_ids(warehouse) == [before.name]
+    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "train       was finished by the run before" in result.stdout
+    after = release.release_dir(warehouse)
+    assert after != before and not set(release.UNFINISHED) & set(release.read_manifest(after))
+    lists = "select * from read_parquet('{}/neighbours/*.parquet')"
+    assert not duckdb.sql(f"{lists.format(after)} except {lists.format(before)}").fetchall()
 
 
 def processes_of(group):
