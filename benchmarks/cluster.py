@@ -141,6 +141,7 @@ def measure(words: list[str], *, rounds: int, memory: str) -> None:
         if duckdb.sql(f"({lists[0]} except {lists[1]}) union all ({lists[1]} except {lists[0]})").fetchall():
             raise RuntimeError("one executor and two made different lists of the same factors")
         tables = release.read_manifest(releases[-1])["tables"]
+    shown = re.sub(r"data\.dir=\S+", "data.dir=DIR", " ".join(words))
     rows = [
         [f"{workers}", f"{statistics.median(times):.1f}", f"{statistics.median(map(truediv, seconds[1], times)):.2f}"]
         for workers, times in seconds.items()
@@ -150,7 +151,7 @@ def measure(words: list[str], *, rounds: int, memory: str) -> None:
         [
             "# A second executor",
             "",
-            f"Made by `.venv/bin/python benchmarks/cluster.py {' '.join(words)}` on {machine()}, which master, workers "
+            f"Made by `.venv/bin/python benchmarks/cluster.py {shown}` on {machine()}, which master, workers "
             f"and driver share. {tables['movies']['rows']:,} movies, {tables['neighbours']['rows']:,} neighbours. "
             f"{rounds} rounds in turns: medians.",
             "",

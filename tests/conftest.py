@@ -18,6 +18,8 @@ hypothesis.settings.register_profile("exhaustive", max_examples=5000)
 hypothesis.settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parent.parent
+# Half of the time of a job as short as these goes into Java's optimising compiler. (And no native BLAS.)
+QUICK = ["--conf", "spark.driver.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
 ARROW_TYPES = {
     "int": pa.int32(),
     "bigint": pa.int64(),
@@ -59,10 +61,8 @@ def submit(
     environment = {key: value for key, value in environment.items() if value is not None and value != ""}
     for inherited in ("PIPELINE_LOG", "PYTHONPATH", "SPARK_LOCAL_IP"):
         environment.pop(inherited, None)
-    # Half of the time of a job as short as these goes into Java's optimising compiler.
-    quick = ["--conf", "spark.driver.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
     is_job = any(str(argument).startswith(("jobs/", "benchmarks/")) for argument in arguments)
-    command = [str(ROOT / "spark-submit.sh"), *(quick if is_job else []), *map(str, arguments)]
+    command = [str(ROOT / "spark-submit.sh"), *(QUICK if is_job else []), *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
 
 

@@ -14,6 +14,7 @@ from tests.conftest import MOVIES, NEIGHBOURS, publish
 SEARCH = "A film you love"
 SERIOUS = ("serious", "critical")
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=20_000)  # other tests run beside these
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ from tests.conftest import ROOT, publish
 
 
 @pytest.fixture
-def run(warehouse, capsys):
+def run(warehouse, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # tests that run side by side are told a width
+
     def run(*arguments):
         code = main([*arguments, "--set", f"warehouse.dir={warehouse}"])
         captured = capsys.readouterr()

@@ -16,7 +16,7 @@ import pytest
 from pipeline import release
 from pipeline.recommend import Recommender
 from pipeline.sessions import Sessions, ratings_of, write_ratings
-from tests.conftest import ROOT, TINY, settings, submit
+from tests.conftest import QUICK, ROOT, TINY, settings, submit
 
 
 def assert_checkerboard_lists(folder):
@@ -155,7 +155,7 @@ def test_three_ratings_of_two_films_are_published(tmp_path):
 def test_a_killed_run_leaves_the_old_release_live_and_the_next_one_goes_on(published, checkerboard):
     warehouse, _ = published
     before = release.release_dir(warehouse)
-    command = [ROOT / "spark-submit.sh", "jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY]
+    command = [ROOT / "spark-submit.sh", *QUICK, "jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while not (warehouse / "building" / "manifest.json").exists() and time.monotonic() < deadline:
