@@ -51,7 +51,7 @@ def visit(chromium):
         foreign = lambda url: urllib.parse.urlsplit(url).hostname not in ("127.0.0.1", None)  # noqa: E731
         page.on("request", lambda request: foreign(request.url) and errors.append(f"asked {request.url}"))
         page.goto(address)
-        page.locator(".film").first.wait_for()
+        page.get_by_text("Data: MovieLens").wait_for()  # what is drawn last
         return page
 
     yield open_page
