@@ -1,5 +1,7 @@
 """The page for visitors: search for titles, pick favourites, get ten films with reasons, and steer."""
 
+import threading
+
 import streamlit as st
 
 from app import keep, steer
@@ -9,11 +11,25 @@ from app.posters import posters
 from app.shared import live_release, plain, settings
 from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, named
 
+AT_ONCE = 2
 LENGTH = 10
 SUGGESTIONS = 6
 
 
 def page() -> None:
+    """Draw the page, when it is its turn."""
+    with turns():
+        draw()
+
+
+@st.cache_resource(show_spinner=False)
+def turns() -> threading.BoundedSemaphore:
+    """Return what lets in a few visitors at a time. Python's threads share one processor: drawn all at once, fifty
+    pages would all be ready with the last; in turn, half of them are in half of the time."""
+    return threading.BoundedSemaphore(AT_ONCE)
+
+
+def draw() -> None:
     """Draw the page."""
     recommender = live_release()
     catalogue = catalogue_of(recommender, recommender.release_id)
@@ -71,7 +87,7 @@ def search(recommender: Recommender) -> None:
         "A film you love",
         key="search",
         type="search",
-        live="120ms",
+        live="80ms",
         icon=":material/search:",
         placeholder="toy story, amelie, the matrix ...",
         disabled=full,

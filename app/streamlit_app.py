@@ -1,13 +1,15 @@
 """The web page: opens the live release, then draws the page that the visitor chose. DuckDB only, no Spark."""
 
+import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
-from app import explore, films, releases, sql
+from app import films
 from app.shared import live_release, settings
 from pipeline.config import PipelineError
 
@@ -21,17 +23,22 @@ def main() -> None:
     try:
         pages = [
             st.Page(films.page, title="Films", icon=":material/movie:", default=True),
-            st.Page(explore.page, title="Explore", icon=":material/explore:", url_path="explore"),
-            st.Page(releases.page, title="Behind the curtain", icon=":material/theaters:", url_path="releases"),
+            st.Page(later("explore"), title="Explore", icon=":material/explore:", url_path="explore"),
+            st.Page(later("releases"), title="Behind the curtain", icon=":material/theaters:", url_path="releases"),
         ]
         if settings().page.sql:
-            pages.append(st.Page(sql.page, title="SQL", icon=":material/database:", url_path="sql"))
+            pages.append(st.Page(later("sql"), title="SQL", icon=":material/database:", url_path="sql"))
         page = st.navigation(pages, position="top")
         live_release()
     except PipelineError as error:
         st.info(f"There is nothing to recommend from yet. {error}", icon="🎞️")
         st.stop()
     page.run()
+
+
+def later(name: str) -> Callable[[], None]:
+    """Return the page app/<name>.py, loaded when it is first drawn: charts and tables would hold up the first visit."""
+    return lambda: importlib.import_module(f"app.{name}").page()
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def served(warehouse: Path, *options: str, env: dict[str, str] | None = None) ->
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "streamlit", "run", "app/streamlit_app.py", "--server.port", str(port)]
-    command += ["--server.fileWatcherType", "none", "--", "--set", f"warehouse.dir={warehouse}", *options]
+    command += ["--", "--set", f"warehouse.dir={warehouse}", *options]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **(env or {})})
         try:
@@ -108,7 +108,7 @@ def main() -> None:
         ["server started until it listens", f"{1000 * listening:,.0f}", "", ""],
         ["first visit until one can type", f"{1000 * typeable[0]:,.0f}", "2,000", "browser, the first of all"],
         ["a visit until one can type", *middle(typeable[1:]), "2,000", "browser"],
-        ["title in the field until it is suggested", *middle(suggested), "300", "browser; 120 are the field's pause"],
+        ["title in the field until it is suggested", *middle(suggested), "300", "browser; 80 are the field's pause"],
         ["click until the new list", *middle(listed), "300", "browser"],
         [f"{options.visitors} at once: a visit until the list is sent", *middle(first), "1,000", f"{errors} errors"],
         [f"{options.visitors} at once: click until the list is sent", *middle(later), "1,000", f"{errors} errors"],
