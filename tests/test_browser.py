@@ -52,6 +52,7 @@ def visit(chromium):
         page.on("request", lambda request: foreign(request.url) and errors.append(f"asked {request.url}"))
         page.goto(address)
         page.get_by_text("Data: MovieLens").wait_for()  # what is drawn last
+        page.locator(".film").first.wait_for()  # but for this, whose code the browser loads apart
         return page
 
     yield open_page
@@ -69,7 +70,9 @@ def settled(page):
 
 def films(page):
     """Return the films' titles with their years, without their ranks."""
-    titles = settled(page).locator(".film h3").all_inner_texts()
+    settled(page)
+    expect(page.locator(".film")).to_have_count(page.locator("[class*='st-key-film-']").count())
+    titles = page.locator(".film h3").all_inner_texts()
     return [title.split(" ", 1)[1] for title in titles]
 
 
