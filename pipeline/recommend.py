@@ -356,7 +356,9 @@ def _checked_steering(steering: Steering) -> dict[str, Any]:
         ("variety", int | float, 0, 1), ("surprise", int, 0, 2**31 - 1),
     ]:  # fmt: skip
         value = getattr(steering, name)
-        if value is not Steering._field_defaults[name] and not (isinstance(value, kind) and low <= value <= high):
+        if value is not Steering._field_defaults[name] and not (
+            isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
+        ):
             raise PipelineError(f"{name} must lie between {low} and {high}, not {value!r}"[:200])
     given = steering._asdict()
     return {

@@ -160,7 +160,7 @@ class Sessions:
         visitor's own; a session that is no longer there is made again, so that its link works as before.
         Raises PipelineError for a longer text, or for a token that is none.
         """
-        name = name.strip()
+        name, state = (text.encode(errors="replace").decode() for text in (name.strip(), state))
         _require(0 < len(name) <= MAX_NAME, f"a session's name has 1 to {MAX_NAME} characters, not {len(name)}")
         _require(len(state) <= MAX_STATE, f"a session holds at most {MAX_STATE} characters, not {len(state)}")
         token = secrets.token_urlsafe(TOKEN_BYTES) if token is None else token
@@ -205,8 +205,9 @@ class Sessions:
         _require(thumb in (-1, 0, 1), f"a thumb is 1, -1 or 0, not {thumb!r}")
         _require(len(release_id) <= MAX_RELEASE_ID, f"a release's id has at most {MAX_RELEASE_ID} characters")
         _require(len(favourites) <= MAX_FAVOURITES, f"{len(favourites)} favourites; {MAX_FAVOURITES} are the most")
-        ids = [int(movie) for movie in (movie_id, *favourites)]
-        _require(all(-(2**31) <= movie < 2**31 for movie in ids), "movie ids are 32-bit integers")
+        ids = [movie_id, *favourites]
+        whole = all(isinstance(movie, int) and -(2**31) <= movie < 2**31 for movie in ids)
+        _require(whole, "movie ids are 32-bit integers")
         values = {"owner": _hashed(visitor), "movie_id": ids[0], "thumb": thumb, "release_id": release_id}
         values |= {"favourites": json.dumps(ids[1:], separators=(",", ":")), "now": int(time.time())}
         if thumb == 0:

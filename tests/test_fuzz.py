@@ -150,7 +150,7 @@ def test_sessions_take_anything(tmp_path_factory, name, state, token, movie, thu
     saved = answer("session", lambda: sessions.save(name, state, token))
     if saved:
         loaded = sessions.load(saved)
-        assert (loaded.name, loaded.state) == (name.strip(), state)
+        assert (loaded.name, loaded.state) == tuple(t.encode(errors="replace").decode() for t in (name.strip(), state))
         answer("thumb", lambda: sessions.give_feedback(saved, "r", movie, thumb, favourites))
     answer("session", lambda: sessions.load(token or name))
 
