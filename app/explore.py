@@ -3,10 +3,10 @@
 import streamlit as st
 
 from app.charts import map_chart
-from app.shared import NOTHING, ink, live_release, note, open_release, plain, warehouse
+from app.shared import NOTHING, ink, live_release, open_release, plain, warehouse
 from pipeline import release
 from pipeline.config import PipelineError
-from pipeline.recommend import Match, Near, Place, Recommender, named
+from pipeline.recommend import Match, Neighbour, Place, Recommender, named
 
 FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
 
@@ -15,10 +15,10 @@ def page() -> None:
     """Draw the page; the address holds the film, so that it can be sent to a friend."""
     recommender = live_release()
     st.title("Explore")
-    note("Every film has a list of the films that go with it. Recommendations are made from these lists.")
+    st.caption("Every film has a list of the films that go with it. Recommendations are made from these lists.")
     search(recommender)
     movie = chosen(recommender)
-    rows = recommender.near(movie.movie_id, st.session_state.get("length", FIRST)) if movie else []
+    rows = recommender.similar(movie.movie_id, st.session_state.get("length", FIRST)) if movie else []
     if movie:
         show_list(movie, rows)
     show_map(places_of(str(release.release_dir(warehouse(), recommender.release_id))), movie, rows)
@@ -32,11 +32,11 @@ def search(recommender: Recommender) -> None:
     if text:
         matches = recommender.search(text, k=6)
         if not matches:
-            note("No title like that. Fewer letters find more.")
+            st.caption("No title like that. Fewer letters find more.")
     elif st.query_params.get("movie"):
         return
     else:
-        note("Or begin with one that many people like:")
+        st.caption("Or begin with one that many people like:")
         matches = recommender.recommend([], k=5)
     with st.container(horizontal=True):
         for match in matches:
@@ -71,11 +71,11 @@ def chosen(recommender: Recommender) -> Match | None:
         return None
 
 
-def show_list(movie: Match, rows: list[Near]) -> None:
+def show_list(movie: Match, rows: list[Neighbour]) -> None:
     """Draw what is known of a movie, and its list."""
     st.header(plain(named(movie)), anchor=False)
     genres = " · ".join(map(plain, movie.genres)) or "no genres listed"
-    note(f"{genres} · {movie.n_ratings:,} ratings")
+    st.caption(f"{genres} · {movie.n_ratings:,} ratings")
     if not rows:
         st.info("Too little is known of this film to say what goes with it.", icon=NOTHING)
         return
@@ -102,7 +102,7 @@ def show_more() -> None:
     st.session_state.length = MORE
 
 
-def show_map(places: list[Place], movie: Match | None, rows: list[Near]) -> None:
+def show_map(places: list[Place], movie: Match | None, rows: list[Neighbour]) -> None:
     """Draw the map, with the movie and its neighbours in front."""
     st.header("The map", anchor=False)
     if not places:
@@ -114,7 +114,7 @@ def show_map(places: list[Place], movie: Match | None, rows: list[Near]) -> None
         words += f" {plain(named(movie))} and its list stand out."
     elif movie:
         words += f" {plain(named(movie))} is not among them; those of its list that are stand out."
-    note(f"{words} Click a point to explore it. With the shift key, the wheel zooms and the mouse drags.")
+    st.caption(f"{words} Click a point to explore it. With the shift key, the wheel zooms and the mouse drags.")
     near = {row.movie_id for row in rows}
     st.altair_chart(
         map_chart(places, movie.movie_id if movie else None, near, ink()),

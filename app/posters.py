@@ -13,9 +13,10 @@ import requests
 
 KEY = "TMDB_API_KEY"  # of the environment: a secret stands in no file and no log
 API, IMAGES = "https://api.themoviedb.org/3", "https://image.tmdb.org/t/p/w185"
-SECONDS = 1.0  # that a page waits for its posters; what comes later is there the next time
-MAX_BYTES = 200_000  # of one image
-KEPT, KEPT_SECONDS = 2_000, 6 * 3600  # posters of some 20 KB; what could not be had is asked for again after that, too
+WAIT = 0.3  # seconds that a page waits for its posters; what comes later is there the next time
+SECONDS = 3.0  # that TMDB has for an answer
+MAX_BYTES = 60_000  # of one image
+KEPT, KEPT_SECONDS = 1_000, 6 * 3600  # posters of some 15 KB; what could not be had is asked for again after that, too
 TYPES = ("image/jpeg", "image/png", "image/webp")
 _pool = ThreadPoolExecutor(max_workers=10, thread_name_prefix="posters")
 
@@ -26,7 +27,7 @@ def posters(tmdb_ids: list[int | None]) -> dict[int, str]:
         return {}
     period = int(time.time() // KEPT_SECONDS)
     asked = {_pool.submit(_poster, tmdb_id, period): tmdb_id for tmdb_id in tmdb_ids if tmdb_id}
-    done, _ = wait(asked, timeout=SECONDS)
+    done, _ = wait(asked, timeout=WAIT)
     return {asked[future]: future.result() for future in done if future.result()}
 
 

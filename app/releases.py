@@ -5,12 +5,12 @@ from pathlib import Path
 import streamlit as st
 
 from app.charts import accuracy_chart
-from app.shared import NOTHING, WRONG, ink, live_release, note, open_release, plain, warehouse
+from app.shared import NOTHING, WRONG, ink, live_release, open_release, plain, warehouse
 from pipeline import release
 from pipeline.comparison import Change, compare
 from pipeline.config import PipelineError
+from pipeline.description import Description, describe
 from pipeline.recommend import MAX_FAVOURITES, Recommender, named
-from pipeline.release import Description
 from pipeline.results import LABELS, Results, Standing, asked_of, ranking, standings
 
 SHOWN = 20  # releases in the list
@@ -21,7 +21,7 @@ def page() -> None:
     """Draw the page."""
     recommender = live_release()
     st.title("Behind the curtain")
-    note("Every recommendation comes from a release: tables that a batch job made, checked and put here whole.")
+    st.caption("Every recommendation comes from a release: tables that a batch job made, checked and put here whole.")
     show_live(release.release_dir(warehouse(), recommender.release_id))
     show_evaluation(recommender)
     show_comparison(recommender)
@@ -44,13 +44,13 @@ def show_live(folder: Path) -> None:
         "The files that the release was made from",
     )
     if about.ratings:
-        note("Ratings: " + ", ".join(f"{number:,} {plain(name)}" for name, number in about.ratings.items()))
+        st.caption("Ratings: " + ", ".join(f"{number:,} {plain(name)}" for name, number in about.ratings.items()))
     st.subheader("Settings that differ from the defaults", anchor=False)
     if about.settings:
         rows = [(row.name, said(row.value), said(row.default)) for row in about.settings]
         table(["Setting", "Here", "Default"], rows, "Settings that differ from the defaults")
     else:
-        note("None: everything is as in conf/pipeline.yaml.")
+        st.caption("None: everything is as in conf/pipeline.yaml.")
     with st.expander("Tables, seconds and versions"):
         rows = [(row.table, f"{row.rows:,}", row.size) for row in about.tables]
         table(["Table", "Rows", "Size"], rows, "Rows and size of the tables")
@@ -67,7 +67,7 @@ def show_evaluation(recommender: Recommender) -> None:
     if not found:
         st.info("This release was not evaluated, or had too few users with enough likes.", icon=NOTHING)
         return
-    note(
+    st.caption(
         "Before the release was made, likes were hidden from training. nDCG says how many of them a list finds and how "
         "far up, recall which share of them it finds; 1 is perfect. Yardsticks are well-known simpler methods."
     )
@@ -140,9 +140,9 @@ def show_comparison(recommender: Recommender) -> None:
         return
     names = " and ".join(plain(named(movie)) for movie in found.favourites)
     if example and names:
-        note(f"You have no favourites yet. As an example, for {names}:")
+        st.caption(f"You have no favourites yet. As an example, for {names}:")
     elif names:
-        note(f"For {names}:")
+        st.caption(f"For {names}:")
     if found.strangers:
         names = ", ".join(plain(named(movie)) for movie in found.strangers)
         st.info(f"That release does not know {names}.", icon=NOTHING)
@@ -178,13 +178,13 @@ def show_releases(live: str) -> None:
             rows.append((name, "cannot be read", "?", "?"))
     table(["Release", "Made", "Films", "Neighbours"], rows, "All releases, the newest first")
     if len(ids) > SHOWN:
-        note(f"The newest {SHOWN} of {len(ids):,}.")
+        st.caption(f"The newest {SHOWN} of {len(ids):,}.")
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def described(folder: str) -> Description:
     """Return what a release's manifest says. Raises PipelineError when it cannot be read."""
-    return release.describe(Path(folder))
+    return describe(Path(folder))
 
 
 def at(about: Description) -> str:

@@ -51,11 +51,6 @@ def plain(text: str) -> str:
     return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-.!|~:$&" else char for char in text)
 
 
-def note(text: str) -> None:
-    """Draw small text. In place of st.caption, which is too pale for an AA contrast on the light page."""
-    st.markdown(f":small[{text}]")
-
-
 def ink() -> str:
     """Return the colour of text on the visitor's page."""
     return "#f5f5f4" if st.context.theme.type == "dark" else "#292524"

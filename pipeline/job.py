@@ -249,7 +249,8 @@ def start(
             try:
                 main(run)
             except BaseException:
-                run.tell_prometheus(succeeded=False)
+                with contextlib.suppress(PipelineError):  # what went wrong first is what is told
+                    run.tell_prometheus(succeeded=False)
                 raise
             run.tell_prometheus(succeeded=True)
             spark.stop()
@@ -275,9 +276,10 @@ def _memory() -> dict[str, int]:
     """Return the largest memory so far of the driver's Python and, on Linux, of its JVM, in MiB."""
     unit = 1 if sys.platform == "darwin" else 1024  # bytes
     peaks = {"python_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20}
-    with contextlib.suppress(OSError, IndexError):  # the driver's Python is a child of its JVM
+    with contextlib.suppress(OSError, IndexError):
         status = Path(f"/proc/{os.getppid()}/status").read_text()
-        peaks["jvm_mib"] = int(status.split("VmHWM:")[1].split()[0]) // 1024
+        if status.startswith("Name:\tjava"):  # spark-submit's JVM starts the driver's Python
+            peaks["jvm_mib"] = int(status.split("VmHWM:")[1].split()[0]) // 1024
     return peaks
 
 

@@ -25,7 +25,6 @@ BY_LISTS = """
     select movie_id, score, reasons from listed(?::int[][])
     where score > 0 order by score desc, movie_id limit ?::int
 """
-
 STRENGTHS = """
     select movie_id, score / max(score) over () as strength
     from listed([?::int[]])
@@ -81,7 +80,7 @@ class Recommendation(NamedTuple):
 
 
 class Neighbour(NamedTuple):
-    """One row of the similar macro."""
+    """One row of the similar macro; share: its similarity in units of the first one's, 0 to 1."""
 
     rank: int
     movie_id: int
@@ -89,6 +88,7 @@ class Neighbour(NamedTuple):
     year: int | None
     genres: list[str]
     similarity: float
+    share: float
 
 
 class Catalogue(NamedTuple):
@@ -110,18 +110,6 @@ class Match(NamedTuple):
     genres: list[str]
     n_ratings: int
     match: float
-
-
-class Near(NamedTuple):
-    """One row of a list, to be drawn: a Neighbour and its similarity in units of the first one's, 0 to 1."""
-
-    rank: int
-    movie_id: int
-    title: str
-    year: int | None
-    genres: list[str]
-    similarity: float
-    share: float
 
 
 class Place(NamedTuple):
@@ -176,7 +164,7 @@ class Recommender:
         Raises PipelineError for more than 50 favourites or dislikes, a k outside 1 to 1000, and a steering that is
         out of its ranges.
         """
-        checked_movie_ids(favourites, "favourites")
+        _checked_movie_ids(favourites, "favourites")
         k = _checked_length(k)
         arguments = _checked_steering(steering)
         rows = [] if arguments else self._by_lists(favourites, k)
@@ -205,10 +193,8 @@ class Recommender:
         return found
 
     def _by_macro(self, favourites: list[int], k: int, arguments: dict[str, Any]) -> list[Row]:
-        named = "".join(f", {name} := ?::{TYPES[name]}" for name in arguments)
-        statement = (
-            f"select movie_id, score, because, source from recommend(?::int[], k := ?::int{named}) order by rank"
-        )
+        call = ", ".join(["recommend(?::int[]", "k := ?::int", *_placeholders(arguments)])
+        statement = f"select movie_id, score, because, source from {call}) order by rank"
         rows = self._rows(statement, [favourites, k, *arguments.values()])
         return [
             (movie_id, score, [(reason["movie_id"], reason["share"]) for reason in because], source)
@@ -223,7 +209,7 @@ class Recommender:
 
     def sql(self, favourites: list[int], k: int = 10, steering: Steering = UNSTEERED) -> str:
         """Return the query that recommend() answers, ready to paste where this release's serving.duckdb is open."""
-        checked_movie_ids(favourites, "favourites")
+        _checked_movie_ids(favourites, "favourites")
         given = [f"k := {_checked_length(k)}"]
         given += [f"{name} := {_literal(value)}" for name, value in _checked_steering(steering).items()]
         return f"from recommend({_literal(favourites)}, {', '.join(given)});"
@@ -235,10 +221,9 @@ class Recommender:
 
     def titles_left(self, steering: Steering) -> int:
         """Return how many movies of the catalogue the steering's filter leaves. Raises as recommend does."""
-        arguments = _checked_steering(steering)
-        filters = {name: value for name, value in arguments.items() if name in FILTERS}
-        named = ", ".join(f"{name} := ?::{TYPES[name]}" for name in filters)
-        return self._rows(f"select count(*) from eligible({named})", list(filters.values()))[0][0]
+        filters = {name: value for name, value in _checked_steering(steering).items() if name in FILTERS}
+        statement = f"select count(*) from eligible({', '.join(_placeholders(filters))})"
+        return self._rows(statement, list(filters.values()))[0][0]
 
     def movies(self, movie_ids: list[int]) -> list[Match]:
         """Return these movies in the order given; ids that the catalogue does not know are passed over."""
@@ -270,7 +255,8 @@ class Recommender:
     def similar(self, movie_id: int, k: int = 10) -> list[Neighbour]:
         """Return the first k neighbours on the movie's own list; empty when it has none."""
         rows = self._rows("from similar(?::int, k := ?::int)", [movie_id, _checked_length(k)])
-        return [Neighbour(*row) for row in rows]
+        best = max((similarity for *_, similarity in rows), default=0.0)
+        return [Neighbour(*row, max(row[-1] / best, 0.0) if best > 0 else 0.0) for row in rows]
 
     def search(self, text: str, k: int = 10) -> list[Match]:
         """Return at most k movies whose title matches the text, best first; typos are forgiven."""
@@ -282,12 +268,11 @@ class Recommender:
 
         Raises AmbiguousTitleError, with the candidates, where the text fits several movies about equally well.
         """
-        if text.startswith("id:") and text[3:].isdigit():
-            columns = "1, movie_id, title, year, genres, n_ratings, 1.0"
-            rows = self._rows(f"select {columns} from movies where movie_id = try_cast(? as int)", [text[3:]])
-            if not rows:
-                raise PipelineError(f"no movie has the id {text[3:]} in this catalogue")
-            return Match(*rows[0])
+        if text.startswith("id:") and text[3:].isdecimal():
+            found = self.movies([int(text[3:])]) if len(text) < 14 and int(text[3:]) < 2**31 else []
+            if not found:
+                raise PipelineError(f"no movie has the id {text[3:]} in this catalogue"[:200])
+            return found[0]
         matches = self.search(text)
         if matches:
             best, rest = matches[0], matches[1:]
@@ -299,12 +284,6 @@ class Recommender:
     def query(self, statement: str, bounds: analyst.Bounds = analyst.BOUNDS) -> analyst.Answer:
         """Return what serving.duckdb answers to an analyst's query, see analyst.ask. Raises PipelineError."""
         return analyst.ask(self._folder, statement, bounds)
-
-    def near(self, movie_id: int, k: int = 10) -> list[Near]:
-        """Return what similar() does, with shares; a similarity of 0 or less has the share 0."""
-        rows = self.similar(movie_id, k)
-        best = max((row.similarity for row in rows), default=0.0)
-        return [Near(*row, min(max(row.similarity / best, 0.0), 1.0) if best > 0 else 0.0) for row in rows]
 
     def places(self, genres: int = 8) -> list[Place]:
         """Return the map of the catalogue, better-known titles first; empty when the release has none.
@@ -336,7 +315,7 @@ def named(movie: Match) -> str:
     return f"{movie.title} ({movie.year})" if movie.year else movie.title
 
 
-def checked_movie_ids(movie_ids: list[int], what: str) -> None:
+def _checked_movie_ids(movie_ids: list[int], what: str) -> None:
     """Raise PipelineError for more than 50 movie ids, and for what is no 32-bit integer."""
     if len(movie_ids) > MAX_FAVOURITES:
         raise PipelineError(f"{len(movie_ids)} {what} are too many; name at most {MAX_FAVOURITES}")
@@ -346,7 +325,7 @@ def checked_movie_ids(movie_ids: list[int], what: str) -> None:
 
 def _checked_steering(steering: Steering) -> dict[str, Any]:
     """Return what differs from no steering, as the macro's named arguments. Raises PipelineError out of the ranges."""
-    checked_movie_ids(steering.dislikes, "dislikes")
+    _checked_movie_ids(steering.dislikes, "dislikes")
     for name in ("genres", "without_genres"):
         genres = getattr(steering, name)
         if len(genres) > MAX_GENRES or not all(isinstance(genre, str) and len(genre) <= MAX_GENRE for genre in genres):
@@ -366,6 +345,11 @@ def _checked_steering(steering: Steering) -> dict[str, Any]:
         for name, value in given.items()
         if value != Steering._field_defaults[name]
     }
+
+
+def _placeholders(arguments: dict[str, Any]) -> list[str]:
+    """Return a macro's named arguments with a place for each value."""
+    return [f"{name} := ?::{TYPES[name]}" for name in arguments]
 
 
 def _literal(value: Any) -> str:

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from pipeline import config as configuration
 from pipeline import serving
 from pipeline.config import PipelineError
 
 MANIFEST = "manifest.json"
+NEW_IS_LIVE = "the new release is live"  # where an error comes after that
 UNFINISHED = ("key", "finished", "inputs_before")  # of the manifest: how a run that dies is gone on with
 RETIRED = ".retired-"  # how the name of a release begins that is being removed
 ID_TIME = "%Y%m%dT%H%M%SZ"
@@ -36,44 +36,6 @@ class ReleaseInfo(NamedTuple):
     n_movies: int
     n_neighbours: int
     inputs: str
-
-
-class Input(NamedTuple):
-    """A file that a release was made from; sha256: its first 12 digits, None where it could not be read again."""
-
-    folder: str
-    file: str
-    size: str
-    sha256: str | None
-
-
-class Setting(NamedTuple):
-    """A setting that differs from its default; paths: their last part. default is None where there is none any more."""
-
-    name: str
-    value: Any
-    default: Any
-
-
-class TableSize(NamedTuple):
-    """How large a table of a release is."""
-
-    table: str
-    rows: int
-    size: str
-
-
-class Description(NamedTuple):
-    """What a release's manifest says, for people. ratings: how many were accepted, and why others were not."""
-
-    release_id: str
-    created_at: datetime
-    inputs: list[Input]
-    ratings: dict[str, int]
-    settings: list[Setting]
-    versions: dict[str, str]
-    tables: list[TableSize]
-    seconds: dict[str, float]
 
 
 def releases_dir(warehouse: Path) -> Path:
@@ -148,56 +110,6 @@ def read_manifest(release: Path) -> dict[str, Any]:
         raise PipelineError(f"{release / MANIFEST}: missing or damaged; run ./spark-submit.sh") from error
 
 
-def describe(release: Path) -> Description:
-    """Return what the release's manifest says. Raises PipelineError when it is missing or damaged."""
-    manifest = read_manifest(release)
-    try:
-        inputs = []
-        for source in manifest["inputs"]:
-            path, digest = Path(source["path"]), source["sha256"]
-            inputs.append(Input(path.parent.name, path.name, in_bytes(source["bytes"]), digest and digest[:12]))
-        return Description(
-            manifest["release_id"],
-            datetime.fromisoformat(manifest["created_at"]),
-            inputs,
-            dict(manifest["ratings"]),
-            _changed_settings(manifest["config"]),
-            dict(manifest["versions"]),
-            [TableSize(name, table["rows"], in_bytes(table["bytes"])) for name, table in manifest["tables"].items()],
-            dict(manifest["timings"]),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise PipelineError(f"{release / MANIFEST}: damaged; run ./spark-submit.sh") from error
-
-
-def in_bytes(number: int | None) -> str:
-    """Return a number of bytes as people write it, in units of 1000; '?' where it is unknown."""
-    if number is None:
-        return "?"
-    for unit in ("B", "kB", "MB"):
-        if number < 999.5:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} GB"
-
-
-def _changed_settings(config: dict[str, dict[str, Any]]) -> list[Setting]:
-    """Return the settings that differ from today's defaults; not where a release lies, which does not shape it."""
-    defaults = configuration.as_dict(configuration.load())
-    changed = []
-    for section, keys in config.items():
-        for key, value in keys.items():
-            name, default = f"{section}.{key}", defaults.get(section, {}).get(key)
-            if value == default or name == "warehouse.dir":
-                continue
-            if name in configuration.PATHS:  # where files lie on the machine is nobody's business
-                value, default = Path(value).name, Path(default).name
-                if value == default:
-                    continue
-            changed.append(Setting(name, value, default))
-    return changed
-
-
 def verify(warehouse: Path, release_id: str) -> list[str]:
     """Return what is wrong with a published release; nothing when every file is as its manifest says and
     serving.duckdb holds the same rows as the Parquet files."""
@@ -245,8 +157,7 @@ def retire(warehouse: Path, keep: int) -> list[str]:
             shutil.rmtree(hidden)
     except OSError as error:
         raise PipelineError(
-            f"{hidden}: the new release is live, but this old one cannot be removed ({error.strerror}); "
-            "remove it by hand"
+            f"{hidden}: {NEW_IS_LIVE}, but this old one cannot be removed ({error.strerror}); remove it by hand"
         ) from error
     return gone
 
@@ -359,7 +270,9 @@ class Build:
         section.extend(entries) if isinstance(section, list) else section.update(entries)
 
     def save_manifest(self) -> None:
-        """Write the manifest; a build that has one can be gone on with."""
+        """Write the manifest; a build that has one can be gone on with. What it speaks of is on the disk before it."""
+        for path in self.path.rglob("*"):
+            _sync(path)
         _replace_durably(self.path / MANIFEST, json.dumps(self.manifest, indent=2, default=str) + "\n")
 
     def publish(
@@ -381,6 +294,7 @@ class Build:
         """
         variables = {"k": k, "als_rank": als_rank, "min_support": min_support, **(bounds or {})}
         skip = serving.bounded_gates() if bounds is None else skip
+        release_id = None
         try:
             tables = serving.build_database(
                 self.path, popularity_weight=popularity_weight, variables=variables, skip=skip, live=self._comparable()
@@ -399,8 +313,6 @@ class Build:
                 "files": {name: _checksum(self.path / name) for name in _files(self.path) if name != MANIFEST},
             }
             self.save_manifest()
-            for path in self.path.rglob("*"):
-                _sync(path)
             release = releases_dir(self.warehouse) / release_id
             release.parent.mkdir(exist_ok=True)
             os.rename(self.path, release)
@@ -408,9 +320,10 @@ class Build:
             _replace_durably(self.warehouse / "CURRENT", release_id + "\n")
         except (OSError, duckdb.Error) as error:
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            moved = release_id is not None and current_id(self.warehouse) == release_id
+            outcome = NEW_IS_LIVE if moved else "not published, the live release is as it was"
             raise PipelineError(
-                f"{self.warehouse}: not published ({reason}); the live release is as it was. "
-                "See to space and permissions there, and run again"
+                f"{self.warehouse}: {outcome} ({reason}); see to space and permissions there, and run again"
             ) from error
         return release
 

@@ -160,9 +160,10 @@ def run_gates(
             question = statement.splitlines()[0].removeprefix("-- ")
             found = "; ".join(problem or "a null" for (problem,) in problems)  # format() of a null is null
             text = f"not published, gate {name}.sql asks: {question} It found: {found} ({release})"
+            mend = "to make all of it anew: ./spark-submit.sh jobs/run_pipeline.py --fresh"
             if name.startswith("bounds/"):
-                text += f"; to publish all the same: --set 'gates.skip=[{name.removeprefix('bounds/')}]'"
-            raise PipelineError(text)
+                mend = f"to publish all the same: --set 'gates.skip=[{name.removeprefix('bounds/')}]'"
+            raise PipelineError(f"{text}; {mend}")
     if live:
         connection.execute("detach live")
 

@@ -42,7 +42,7 @@ def visit(chromium):
     """Return a function that opens an address in a window of its own and fails on any script error."""
     contexts, errors = [], []
 
-    def open_page(address, *, width=1280, scheme="light"):
+    def open_page(address, *, width=1280, scheme="light", last=None):
         context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         context.set_default_timeout(20_000)
         contexts.append(context)
@@ -51,6 +51,9 @@ def visit(chromium):
         foreign = lambda url: urllib.parse.urlsplit(url).hostname not in ("127.0.0.1", None)  # noqa: E731
         page.on("request", lambda request: foreign(request.url) and errors.append(f"asked {request.url}"))
         page.goto(address)
+        if last:
+            page.get_by_text(last).first.wait_for()
+            return page
         page.get_by_text("Data: MovieLens").wait_for()  # what is drawn last
         page.locator(".film").first.wait_for()  # but for this, whose code the browser loads apart
         return page
@@ -176,6 +179,19 @@ def test_no_serious_findings_of_axe_and_nothing_wider_than_a_phone(large, visit,
     start.get_by_label(SEARCH).first.press_sequentially("night")
     start.locator(".st-key-suggestions button").first.wait_for()
     assert serious_findings(start) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_other_pages_have_no_serious_findings_of_axe(chromium, visit, tmp_path, scheme):
+    publish(tmp_path, catalogue_map=[(movie[0], movie[0] / 10, -movie[0] / 10) for movie in MOVIES])
+    publish(
+        tmp_path, metrics=[("strangers", model, 5, "ndcg", 10, 0.4, 0.3, 0.5) for model in ("served", "popularity")]
+    )
+    with server.served(tmp_path, "--set", "page.sql=true") as (address, _):
+        for path, last in (("explore?movie=1", "The map"), ("releases", "All releases"), ("sql", "Run")):
+            page = visit(f"{address}/{path}", last=last, scheme=scheme, width=380)
+            assert serious_findings(page) == [], path
+            assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 380
 
 
 def test_suggestions_move_nothing(large, visit):

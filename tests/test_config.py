@@ -46,6 +46,8 @@ def test_mvp_overlay_is_the_outline():
         ("neighbours.k=0", ["neighbours.k", "1"]),
         ("neighbours.k=40000", ["neighbours.k", "32767"]),
         ("neighbours.search=fast", ["neighbours.search", "exact", "approximate"]),
+        ("gates.skip=[ranks]", ["gates.skip", "'ranks'", "coverage, hubs, live_quality, live_rows"]),
+        ("gates.skip=coverage", ["gates.skip", "list"]),
         ("als.solver=cg", ["als.solver", "spark", "conjugate_gradient"]),
     ],
 )

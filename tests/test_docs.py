@@ -80,6 +80,9 @@ def test_the_readme_lists_every_table_with_its_columns():
         assert [name.strip() for name in columns.split(",")] == schemas.names(table)
 
 
-def test_links_of_the_readme_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"{path.parent.name}/{path.name}" for folder in
+                                  ("docs", "benchmarks") for path in (ROOT / folder).glob("*.md"))])  # fmt: skip
+def test_links_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+        assert (folder / target).exists(), target

@@ -22,7 +22,6 @@ from pipeline import analyst, config, ingest, reader, release
 from pipeline.config import PipelineError
 from pipeline.recommend import Because, Recommendation, Recommender, Steering, _literal
 from pipeline.sessions import Sessions
-from tests.conftest import MOVIES
 
 TRIED: collections.Counter = collections.Counter()
 FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -212,7 +211,3 @@ def test_files_of_anything_are_read_row_by_row(spark, tmp_path):
         assert 0.5 <= row.rating <= 5 and abs(row.user_id) < 2**31
     titles = [row.title for row in checked.where("reason is null").collect()]
     assert all(titles)
-
-
-def test_the_fixture_is_what_the_fuzz_thinks(recommender):
-    assert {movie.movie_id for movie in recommender.movies([row[0] for row in MOVIES])} == {row[0] for row in MOVIES}

@@ -1,8 +1,10 @@
 """The jobs as an operator runs them: through spark-submit.sh, from CSV to recommendations."""
 
 import hashlib
+import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +38,8 @@ def assert_checkerboard_lists(folder):
 def published(checkerboard, tmp_path_factory):
     """A warehouse that the main job published from the checkerboard, with what it printed."""
     warehouse = tmp_path_factory.mktemp("published")
-    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY)
+    told = ["--set", f"operations.prometheus_file={warehouse.parent / 'run.prom'}"]
+    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY, *told, "--fresh")
     assert result.returncode == 0, result.stdout + result.stderr
     return warehouse, result
 
@@ -72,6 +75,26 @@ def test_main_job_draws_a_map_on_which_the_colours_stand_apart(published):
     for movie, place in places.items():
         distances = {other: np.linalg.norm(place - there) for other, there in places.items() if other != movie}
         assert (min(distances, key=distances.get) - movie) % 2 == 0
+
+
+def test_machines_are_told_what_the_run_did(published):
+    warehouse, result = published
+    folder = release.release_dir(warehouse)
+    log = ROOT / re.search(r"Spark's log: (\S+)", result.stdout)[1]
+    lines = [json.loads(line) for line in log.with_suffix(".jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in lines] == ["ingest", "train", "neighbours", "map", "publish"]
+    in_release = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
+    assert in_release == lines[:-1]  # a published release does not change
+    rows = duckdb.sql(f"select count(*) from read_parquet('{folder}/neighbours/*.parquet')").fetchall()[0][0]
+    size = sum(path.stat().st_size for path in folder.glob("neighbours/*.parquet"))
+    assert lines[2]["tables"] == {"neighbours": {"rows": rows, "bytes": size}}
+    assert all(line["seconds"] > 0 and line["python_mib"] > 20 for line in lines)
+    assert not os.path.exists("/proc/self") or all(line["jvm_mib"] > 100 for line in lines)
+    told = dict(line.rsplit(" ", 1) for line in (warehouse.parent / "run.prom").read_text().splitlines())
+    assert told['pipeline_last_run_succeeded{job="run_pipeline"}'] == "1"
+    assert abs(float(told['pipeline_last_run_end_seconds{job="run_pipeline"}']) - time.time()) < 3600
+    assert float(told['pipeline_stage_seconds{job="run_pipeline",stage="train"}']) == lines[1]["seconds"]
+    assert told['pipeline_table_rows{job="run_pipeline",table="neighbours"}'] == str(rows)
 
 
 def test_console_is_calm_and_the_log_is_named(published):
@@ -212,7 +235,9 @@ def test_a_mistake_ends_in_one_line_and_leaves_everything_as_it_was(published, t
     assert len(errors) == 1 and str(tmp_path) in errors[0] and "download_movielens" in errors[0]
     assert "Traceback" not in result.stdout + result.stderr
     assert release.release_dir(warehouse) == before
-    assert "Traceback" in submit("jobs/run_pipeline.py", *settings(tmp_path, warehouse), "--verbose").stdout
+    told = ["--set", f"operations.prometheus_file={tmp_path / 'run.prom'}"]
+    assert "Traceback" in submit("jobs/run_pipeline.py", *settings(tmp_path, warehouse), *told, "--verbose").stdout
+    assert 'pipeline_last_run_succeeded{job="run_pipeline"} 0' in (tmp_path / "run.prom").read_text()
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_markup_in_titles_and_genres_stays_text_on_explore(tmp_path, monkeypatch
     markdown += [element.value for kind in (page.markdown, page.caption, page.subheader) for element in kind]
     for text in markdown:
         if "alert" in text:
-            assert is_text(text.removeprefix(":small[").removesuffix("]"))
+            assert is_text(text)
     chart = page.get("vega_lite_chart")[0].proto
     assert "alert" not in re.sub(re.escape(json.dumps(EVIL)), "", chart.spec)  # a genre's name, as a quoted value
     assert "alert" not in chart.alt

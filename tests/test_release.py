@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import release, schemas, serving
+from pipeline import description, release, schemas, serving
 from pipeline.config import PipelineError
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, publish, write_build
 
@@ -173,7 +173,7 @@ def test_a_build_without_trained_factors_says_so(tmp_path):
     ],
 )
 def test_sizes_are_written_as_people_write_them(number, text):
-    assert release.in_bytes(number) == text
+    assert description.in_bytes(number) == text
 
 
 BOUNDS = {"min_coverage": 0.1, "max_hub_share": 0.5, "max_row_loss": 0.2, "max_quality_loss": 0.1}
@@ -296,3 +296,36 @@ def test_verify_compares_the_database_with_the_parquet_files(tmp_path):
     assert release.verify(tmp_path, folder.name) == [
         "serving.duckdb: table neighbours has other rows than its Parquet files"
     ]
+
+
+def test_a_run_goes_on_only_with_the_same_key_and_the_same_inputs(tmp_path):
+    inputs = [{"path": "/data/ratings.csv", "bytes": 1, "sha256": "0"}]
+    build = release.Build.resume(tmp_path, "key")
+    assert build.manifest["finished"] == [] and not build.same_inputs()
+    build.record("inputs", inputs)
+    build.manifest |= {"finished": ["train"], "inputs_before": inputs}
+    build.save_manifest()
+    (build.path / "table").touch()
+
+    again = release.Build.resume(tmp_path, "key")
+    assert again.manifest["finished"] == ["train"] and (again.path / "table").exists()
+    assert not again.same_inputs()  # not read yet
+    again.record("inputs", inputs)
+    assert again.same_inputs()
+    for changed in ([], [{**inputs[0], "sha256": "1"}], [{**inputs[0], "sha256": None}]):
+        again.manifest["inputs"] = changed
+        assert not again.same_inputs()
+    unknown = [{**inputs[0], "sha256": None}]  # nothing tells whether it is the same file
+    again.manifest |= {"inputs": unknown, "inputs_before": unknown}
+    assert not again.same_inputs()
+
+    other = release.Build.resume(tmp_path, "another key")
+    assert other.manifest["finished"] == [] and not (other.path / "table").exists()
+
+
+def test_a_build_that_was_trained_apart_or_is_damaged_is_not_gone_on_with(tmp_path):
+    build = release.Build.start(tmp_path)
+    build.save_manifest()
+    assert release.Build.resume(tmp_path, "key").manifest["finished"] == []
+    (build.path / "manifest.json").write_text("{")
+    assert release.Build.resume(tmp_path, "key").manifest["finished"] == []
