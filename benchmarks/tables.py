@@ -2,9 +2,9 @@
 
 import os
 import re
-from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from benchmarks import plots
+from benchmarks.plots import RESULTS
 
 
 def machine(cores: int | None = None) -> str:
@@ -26,8 +26,9 @@ def rows_so_far(name: str) -> list[list[str]]:
 
 
 def write(name: str, lines: list[str]) -> None:
-    """Print the lines, and write them to results/<name>.md."""
+    """Print the lines, write them to results/<name>.md, and draw what there is a plot for."""
     text = "\n".join(lines)
     print(text)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+    plots.draw(name)
