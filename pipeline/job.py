@@ -32,6 +32,7 @@ from pipeline import release, schemas
 from pipeline.config import PipelineError
 from pipeline.reader import Rows
 from pipeline.recommend import Recommender, named
+from pipeline.serving import parquet_files
 from pipeline.terminal import console as open_console
 from pipeline.terminal import recommendations_table
 
@@ -267,7 +268,7 @@ def start(
 
 def _size(folder: Path) -> dict[str, int]:
     """Return rows and bytes of a table's Parquet files, from their footers."""
-    files = list(folder.glob("*.parquet"))
+    files = parquet_files(folder)
     rows = sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
     return {"rows": rows, "bytes": sum(file.stat().st_size for file in files)}
 

@@ -127,8 +127,11 @@ def verify(warehouse: Path, release_id: str) -> list[str]:
                 wrong.append(f"{name}: not as it was published")
         except OSError as error:
             wrong.append(f"{name}: {error.strerror}")
-    unknown = {name for name in _files(folder) if name != MANIFEST}.difference(manifest["files"])
-    wrong += [f"{name}: was not published with it" for name in sorted(unknown)]
+    try:
+        unknown = {name for name in _files(folder) if name != MANIFEST}.difference(manifest["files"])
+        wrong += [f"{name}: was not published with it" for name in sorted(unknown)]
+    except OSError as error:
+        wrong.append(f"{error.filename}: {error.strerror}")
     if not wrong:
         differ = serving.differences(folder, list(manifest["tables"]))
         wrong += [f"{serving.DATABASE}: table {table} has other rows than its Parquet files" for table in differ]
@@ -271,7 +274,7 @@ class Build:
 
     def save_manifest(self) -> None:
         """Write the manifest; a build that has one can be gone on with. What it speaks of is on the disk before it."""
-        for path in self.path.rglob("*"):
+        for path in _below(self.path):
             _sync(path)
         _replace_durably(self.path / MANIFEST, json.dumps(self.manifest, indent=2, default=str) + "\n")
 
@@ -361,7 +364,18 @@ def versions() -> dict[str, str]:
 
 def _files(folder: Path) -> list[str]:
     """Return the files below a folder, as paths from there."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in _below(folder) if path.is_file())
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all folders and files below a folder. Raises OSError where one cannot be listed; Path.rglob
+    would not."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=stop):
+        yield from (Path(place, name) for name in (*folders, *names))
 
 
 def _checksum(path: Path) -> dict[str, Any]:

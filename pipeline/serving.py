@@ -119,10 +119,10 @@ def build_database(
     ):
         connection.execute("set enable_progress_bar = false")
         for table, columns in schemas.TABLES.items():
-            files = sorted((release / table).glob("*.parquet"))
+            files = parquet_files(release / table)
             if not files and table in MAY_BE_MISSING:
                 _write_empty(connection, release, table)
-                files = sorted((release / table).glob("*.parquet"))
+                files = parquet_files(release / table)
             sizes[table] = _load(connection, table, files)
             for column in columns:
                 connection.execute(f"comment on column {table}.{column.name} is {_quoted(column.meaning)}")
@@ -187,15 +187,24 @@ def differences(release: Path, tables: Collection[str]) -> list[str]:
             raise PipelineError(f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]})") from error
         for table in tables:
             rows = "select count(*), bit_xor(hash(t)), sum(hash(t)::hugeint) from {} as t"
-            files = [str(path) for path in sorted((release / table).glob("*.parquet"))]
             try:
+                files = [str(path) for path in parquet_files(release / table)]
                 stored = connection.execute(rows.format(f"serving.{table}")).fetchall()
                 recorded = connection.execute(rows.format("read_parquet(?)"), [files]).fetchall()
-            except duckdb.Error:
+            except (OSError, duckdb.Error):
                 stored = recorded = None
             if stored is None or stored != recorded:
                 differ.append(table)
     return differ
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Return a table's files in order; none where the folder is missing. Raises OSError where it cannot be listed, as
+    Path.glob would not."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".parquet")
+    except FileNotFoundError:
+        return []
 
 
 def _names(folder: Traversable) -> list[str]:

@@ -2,12 +2,16 @@
 
 import builtins
 import collections
+import ctypes
+import errno
 import io
 import os
 import resource
 import shutil
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -73,8 +77,14 @@ def at_operation(number, strike):
     return lambda: done
 
 
-def full_disk():
-    raise OSError(28, "No space left on device")
+def failing(number):
+    """Return a strike: the operation fails with this error number."""
+
+    def fail():
+        raise OSError(number, os.strerror(number))
+
+    fail.__name__ = errno.errorcode[number]
+    return fail
 
 
 def kill():
@@ -117,9 +127,9 @@ def warehouse(tmp_path):
     return tmp_path / "warehouse", tmp_path / "copy"
 
 
-def strike_at_operations(warehouse, copy, every):
-    """Publish over and over, each time with another of the file operations failing, and then being killed at; return
-    how many operations there are, and how often each outcome came."""
+def strike_at_operations(warehouse, copy, every, errors=(errno.ENOSPC,)):
+    """Publish over and over, each time with another of the file operations failing, with each of the errors, and then
+    being killed at; return how many operations there are, and how often each outcome came."""
     readable, writable = os.pipe()
 
     def count():
@@ -132,8 +142,8 @@ def strike_at_operations(warehouse, copy, every):
     shutil.rmtree(warehouse)
     shutil.copytree(copy, warehouse)
     outcomes = collections.Counter()
-    for strike in (full_disk, kill):
-        for number in range(1, operations + 1, every):
+    for turn, strike in enumerate([*map(failing, errors), kill]):
+        for number in range(1 + turn, operations + 1, every):
 
             def struck(number=number, strike=strike):
                 at_operation(number, strike)
@@ -151,15 +161,17 @@ def strike_at_operations(warehouse, copy, every):
 
 
 def test_file_operations_that_fail_or_are_killed_leave_a_whole_release(warehouse):
-    operations, outcomes = strike_at_operations(*warehouse, every=13)
-    assert operations > 100 and outcomes[-signal.SIGKILL] > 7 < outcomes[REFUSED]
+    operations, outcomes = strike_at_operations(*warehouse, every=19, errors=(errno.ENOSPC, errno.EACCES))
+    assert operations > 100 and outcomes[-signal.SIGKILL] > 4 < outcomes[REFUSED]
 
 
 @pytest.mark.exhaustive
 def test_every_file_operation_fails_once_and_is_killed_at_once(warehouse, capsys):
-    operations, outcomes = strike_at_operations(*warehouse, every=1)
+    errors = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
+    operations, outcomes = strike_at_operations(*warehouse, every=1, errors=errors)
     with capsys.disabled():
-        print(f"\n{operations} file operations, each failed and killed; outcomes: {dict(outcomes)}; broken readers: 0")
+        print(f"\n{operations} file operations, each failed in {len(errors)} ways, and killed; "
+              f"outcomes: {dict(outcomes)}; broken readers: 0")  # fmt: skip
 
 
 def test_a_publish_killed_at_any_time_leaves_a_whole_release(warehouse):
@@ -196,3 +208,40 @@ def test_a_disk_that_fills_up_at_any_size_leaves_a_whole_release(warehouse):
         outcomes.add(outcome)
         assert_kept_and_mended(place, copy, outcome)
     assert outcomes == {DONE, REFUSED}
+
+
+def read_only(warehouse):
+    """Let this process and its children see the warehouse on a disk that nothing can be written to."""
+    libc, private, bind, remount = ctypes.CDLL(None, use_errno=True), 0x44000, 0x1000, 0x1021
+    place = str(warehouse).encode()
+    steps = [libc.unshare(0x20000), libc.mount(None, b"/", None, private, None)]
+    steps += [libc.mount(place, place, None, bind, None), libc.mount(None, place, None, remount, None)]
+    assert not any(steps), os.strerror(ctypes.get_errno())
+
+
+def not_ours(warehouse):
+    """Go on as somebody who may read the warehouse, and not write to it."""
+    os.setgid(65534)
+    os.setuid(65534)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a disk away from a process, or its own rights")
+@pytest.mark.parametrize("lost", [read_only, not_ours])
+@pytest.mark.parametrize("when", ["before the run", "before the publish"])
+def test_a_warehouse_that_can_no_longer_be_written_to_stays_as_it_is(warehouse, lost, when):
+    _, copy = warehouse
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
+        os.chmod(folder, 0o755)
+        place = Path(folder) / "warehouse"
+        shutil.copytree(copy, place)
+
+        def struck():
+            os.umask(0o022)
+            if when == "before the run":
+                lost(place)
+                republish(place)
+            else:
+                republish(place, after_build=lambda: lost(place))
+
+        assert in_child(struck) == REFUSED
+        assert_kept_and_mended(place, copy, REFUSED)
