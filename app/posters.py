@@ -9,8 +9,6 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
-import requests
-
 KEY = "TMDB_API_KEY"  # of the environment: a secret stands in no file and no log
 API, IMAGES = "https://api.themoviedb.org/3", "https://image.tmdb.org/t/p/w185"
 WAIT = 0.3  # seconds that a page waits for its posters; what comes later is there the next time
@@ -36,6 +34,8 @@ def _poster(tmdb_id: int, period: int) -> str | None:
     """Return a poster as a data: address, None when TMDB has none, does not answer, or answers with something else.
 
     period: a number that changes when it is time to ask again."""
+    import requests  # here: without a key, a visitor need not wait for it
+
     try:
         key = {"api_key": os.environ[KEY]}
         movie = requests.get(f"{API}/movie/{int(tmdb_id)}", params=key, timeout=SECONDS)

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs.build_neighbours import Learned, lists
 from jobs.train_als import load, load_tests, popular
-from pipeline import baselines, metrics, protocol, report, schemas, serving
+from pipeline import baselines, bulk, metrics, protocol, report, schemas
 from pipeline.job import Run, start
 
 COMMAND = "./spark-submit.sh jobs/evaluate.py --report docs"  # makes docs/evaluation.md
@@ -176,9 +176,9 @@ def served_lists(
     only = session.createDataFrame(pa.table({"movie_id": pa.array(sorted(asked), pa.int32())}), "movie_id int")
     neighbours = lists(config, learned, only)
     tables = {"movies": learned.movies.toArrow(), "neighbours": neighbours.toArrow(), "popularity": popularity}
-    connection = serving.in_memory(tables, popularity_weight=config.popularity.weight)
+    connection = bulk.in_memory(tables, popularity_weight=config.popularity.weight)
     return {
-        key: serving.ranked(connection, part.favourites, protocol.lengths(key)[-1], part.seen)
+        key: bulk.ranked(connection, part.favourites, protocol.lengths(key)[-1], part.seen)
         for key, part in requests.items()
     }
 

@@ -1,6 +1,5 @@
 """serving.duckdb: made from a release's Parquet tables, held to the gates, and opened for reading."""
 
-import itertools
 import shutil
 import tempfile
 from collections.abc import Collection
@@ -9,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
-import pyarrow as pa
 
 from pipeline import schemas
 from pipeline.config import SQL, PipelineError
@@ -18,7 +15,6 @@ from pipeline.config import SQL, PipelineError
 DATABASE = "serving.duckdb"
 SPILL = ".spill-"  # how the name of a folder begins that a build writes to what does not fit into memory
 MAY_BE_MISSING = ("catalogue_map", "metrics")  # left out on purpose: the release then has them without rows
-BULK = 500  # requests ranked in one query
 # Statements run in this order on a database that holds the tables.
 RANKING = ["listed", "candidates", "ranked", "eligible", "steered", "recommend"]
 MACROS = [*RANKING, "similar", "search_words", "search_key", "search_names", "search_likeness", "search_movies"]
@@ -62,39 +58,6 @@ def over_parquet(release: Path, *, popularity_weight: float) -> duckdb.DuckDBPyC
         connection.execute(f"create view {table} as from read_parquet({files})")
     define_macros(connection, [*RANKING, "similar"], popularity_weight)
     return connection
-
-
-def in_memory(tables: dict[str, pa.Table], *, popularity_weight: float) -> duckdb.DuckDBPyConnection:
-    """Return a database in memory with the tables movies, neighbours and popularity, and the ranking."""
-    connection = duckdb.connect()
-    for name, table in tables.items():
-        connection.register("arriving", table)
-        connection.execute(f"create table {name} as from arriving")
-        connection.unregister("arriving")
-    define_macros(connection, RANKING, popularity_weight)
-    return connection
-
-
-def ranked(
-    connection: duckdb.DuckDBPyConnection, favourites: list[np.ndarray], k: int, seen: list[np.ndarray] | None = None
-) -> list[np.ndarray]:
-    """Return what the ranked macro answers to each request: movie ids int32, best first, at most k.
-
-    seen: movies per request to pass over, as if they were favourites that speak for nothing.
-    """
-    lists = []
-    for begin in range(0, len(favourites), BULK):
-        part = [ids.tolist() for ids in favourites[begin : begin + BULK]]
-        known = seen[begin : begin + BULK] if seen else [()] * len(part)
-        query = (
-            "select request, movie_id from ranked(?::int[][], k := ?::int) order by request, tier, score desc, movie_id"
-        )
-        answer = connection.execute(query, [part, k + max(map(len, known))]).fetchnumpy()
-        begins = np.searchsorted(answer["request"], np.arange(1, len(part) + 2))
-        for (a, b), passed in zip(itertools.pairwise(begins), known, strict=True):
-            ids = answer["movie_id"][a:b]
-            lists.append(ids[~np.isin(ids, passed)][:k] if len(passed) else ids[:k])
-    return lists
 
 
 def build_database(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from pipeline import baselines, metrics, protocol, release, report, serving
+from pipeline import baselines, bulk, metrics, protocol, release, report, serving
 from pipeline.recommend import Recommender
 
 
@@ -124,7 +124,7 @@ def test_bulk_and_single_ranking_agree(warehouse):
     recommender = Recommender(release.release_dir(warehouse))
     connection = serving.connect(release.release_dir(warehouse))
     requests = [ids(1), ids(1, 3), ids(9), ids(), ids(10), ids(5, 1, 3), ids(12345)]
-    bulk = serving.ranked(connection, requests, 5)
+    bulk = bulk.ranked(connection, requests, 5)
     assert [lists.tolist() for lists in bulk] == [
         [row.movie_id for row in recommender.recommend(favourites.tolist(), k=5)] for favourites in requests
     ]
@@ -146,8 +146,8 @@ def test_popularity_weighs_in_where_it_is_asked_to(tmp_path):
 
 def test_what_was_seen_is_passed_over_before_the_list_is_cut(warehouse, training):
     connection = serving.connect(release.release_dir(warehouse))
-    whole = serving.ranked(connection, [ids(1), ids(3)], 5)
-    passed = serving.ranked(connection, [ids(1), ids(3)], 3, [whole[0][:2], ids()])
+    whole = bulk.ranked(connection, [ids(1), ids(3)], 5)
+    passed = bulk.ranked(connection, [ids(1), ids(3)], 3, [whole[0][:2], ids()])
     assert passed[0].tolist() == whole[0][2:5].tolist() and passed[1].tolist() == whole[1][:3].tolist()
     connection.close()
     lists = baselines.ranked(baselines.popularity(training), training, [ids(3)], [ids(2)], 3)
