@@ -124,8 +124,8 @@ def test_bulk_and_single_ranking_agree(warehouse):
     recommender = Recommender(release.release_dir(warehouse))
     connection = serving.connect(release.release_dir(warehouse))
     requests = [ids(1), ids(1, 3), ids(9), ids(), ids(10), ids(5, 1, 3), ids(12345)]
-    bulk = bulk.ranked(connection, requests, 5)
-    assert [lists.tolist() for lists in bulk] == [
+    lists_of_all = bulk.ranked(connection, requests, 5)
+    assert [lists.tolist() for lists in lists_of_all] == [
         [row.movie_id for row in recommender.recommend(favourites.tolist(), k=5)] for favourites in requests
     ]
     connection.close()
