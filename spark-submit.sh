@@ -117,6 +117,7 @@ if [ -t 1 ]; then
 fi
 # What the workers and a driver on the cluster import.
 archive="$ROOT/.venv/pipeline.zip"
+[ -w "$ROOT/.venv" ] || archive="$ROOT/logs/pipeline.zip"  # in a container .venv is part of the image
 "$PYTHON" - "$ROOT" "$archive" <<'EOF'
 import os, pathlib, sys, zipfile
 root, archive = map(pathlib.Path, sys.argv[1:])

@@ -1,6 +1,7 @@
 """What the pages share: the settings they were started with, the opened releases, and titles as plain text."""
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -8,16 +9,17 @@ from types import SimpleNamespace
 
 import streamlit as st
 
+from pipeline import archive, release
 from pipeline import config as configuration
-from pipeline import release
 from pipeline.recommend import Recommender
 
 OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
+MAX_FIRST = 2**30  # bytes of a release that the page fetches for itself
 DRAWN = re.compile(r"https?(?=:)|www(?=\.)|@|(?<=:)(?:material(?=/)|streamlit(?=:))", re.IGNORECASE)
 NOTHING, WRONG = ":material/info:", ":material/warning:"  # icons that need no font of the visitor's
 
 
-@st.cache_resource
+@st.cache_resource(show_spinner=False)
 def settings() -> SimpleNamespace:
     """Return the configuration from the options behind `--` on the command line. Raises PipelineError."""
     parser = argparse.ArgumentParser()
@@ -33,10 +35,18 @@ def warehouse() -> Path:
 
 def live_release() -> Recommender:
     """Return the live release, opened. Raises PipelineError when there is none."""
+    if (source := os.environ.get("RELEASE_URL")) and release.current_id(warehouse()) is None:
+        first_release(source)
     return open_release(str(release.release_dir(warehouse())))
 
 
-@st.cache_resource(max_entries=OPEN_RELEASES, on_release=lambda recommender: recommender.close())
+@st.cache_resource(show_spinner="Fetching the first release")
+def first_release(source: str) -> None:
+    """Fetch a packed release where a host can run nothing before the page; once, whoever asks. Raises PipelineError."""
+    archive.fetch(warehouse(), source, max_bytes=MAX_FIRST)
+
+
+@st.cache_resource(max_entries=OPEN_RELEASES, on_release=lambda recommender: recommender.close(), show_spinner=False)
 def open_release(folder: str) -> Recommender:
     """Return the opened release; one per folder, shared by all visitors. A new release has a new folder."""
     return Recommender(Path(folder))

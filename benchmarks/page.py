@@ -39,7 +39,9 @@ START_SECONDS = 60
 
 
 @contextlib.contextmanager
-def served(warehouse: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[tuple[str, int]]:
+def served(
+    warehouse: Path, *options: str, env: dict[str, str] | None = None, script: str = "app/streamlit_app.py"
+) -> Iterator[tuple[str, int]]:
     """Run the page on loopback; yield its address and the server's process id. options: --set words of the page.
 
     Raises RuntimeError with the end of the server's log when it does not come up.
@@ -48,7 +50,7 @@ def served(warehouse: Path, *options: str, env: dict[str, str] | None = None) ->
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "streamlit", "run", "app/streamlit_app.py", "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
     command += ["--", "--set", f"warehouse.dir={warehouse}", *options]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **(env or {})})

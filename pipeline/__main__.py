@@ -1,4 +1,4 @@
-"""python -m pipeline: ask the live release, go back to an older one, export or wipe what visitors left. No Spark."""
+"""python -m pipeline: ask the live release, go back, carry it elsewhere, export or wipe what visitors left."""
 
 import argparse
 import shlex
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline import analyst, release
+from pipeline import analyst, archive, readiness, release
 from pipeline import config as configuration
 from pipeline.config import PipelineError
 from pipeline.recommend import AmbiguousTitleError, Match, Recommender, named
 from pipeline.sessions import Sessions, ratings_of, write_ratings
 from pipeline.terminal import console, matches_table, recommendations_table, table
 
-COMMANDS = "recommend, search, similar, sql, releases, rollback, feedback or sessions"
+COMMANDS = "recommend, search, similar, sql, releases, rollback, pack, fetch, ready, feedback or sessions"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub = command("rollback", _rollback, "make an older release live")
     sub.add_argument("release_id", nargs="?", help="default: the one before the live one")
+    sub = command("pack", _pack, "write a release as one file, to be fetched elsewhere")
+    sub.add_argument("--release", metavar="RELEASE_ID", help="default: the live one")
+    sub.add_argument("--out", type=Path, default=Path(archive.NAME), metavar="FILE|DIR", help="default: %(default)s")
+    sub = command("fetch", _fetch, "bring in a packed release, check every file, and make it live")
+    sub.add_argument("source", metavar="URL|FILE", help="with #sha256=... behind it only that very file is taken")
+    sub.add_argument("--max-mib", type=int, default=4096, help="the most that it may take, unpacked too (%(default)s)")
+    sub = command("ready", _ready, "say whether the live release answers, or that of a running page")
+    sub.add_argument("url", nargs="?", metavar="URL", help="of the page; default: open the release in the warehouse")
     sub = command("feedback", _feedback, "write what visitors thought of recommendations as ratings")
     sub.add_argument("--out", type=Path, required=True, metavar="FILE.csv|DIR", help="a .csv file, or a folder")
     sub = command("sessions", _sessions, "say how much is stored of visitors, or delete it")
@@ -124,6 +132,19 @@ def _releases(options: argparse.Namespace, warehouse: Path, console: Console) ->
 
 def _rollback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
     console.print(f"live is now {release.rollback(warehouse, options.release_id)}")
+
+
+def _pack(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
+    release_id, size, digest = archive.pack(warehouse, options.out, options.release)
+    print(f"packed {release_id}: {size / 1e6:.1f} MB, sha256={digest}")
+
+
+def _fetch(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
+    print(f"live is now {archive.fetch(warehouse, options.source, max_bytes=options.max_mib * 2**20)}")
+
+
+def _ready(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
+    print(readiness.ask(options.url) if options.url else readiness.check_warehouse(warehouse))
 
 
 def _feedback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

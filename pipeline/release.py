@@ -113,7 +113,11 @@ def read_manifest(release: Path) -> dict[str, Any]:
 def verify(warehouse: Path, release_id: str) -> list[str]:
     """Return what is wrong with a published release; nothing when every file is as its manifest says and
     serving.duckdb holds the same rows as the Parquet files."""
-    folder = release_dir(warehouse, release_id)
+    return damage(release_dir(warehouse, release_id))
+
+
+def damage(folder: Path) -> list[str]:
+    """Return what is wrong with a release's folder, wherever it is; see verify()."""
     try:
         manifest = read_manifest(folder)
     except PipelineError as error:
@@ -274,8 +278,7 @@ class Build:
 
     def save_manifest(self) -> None:
         """Write the manifest; a build that has one can be gone on with. What it speaks of is on the disk before it."""
-        for path in _below(self.path):
-            _sync(path)
+        _sync_all(self.path)
         _replace_durably(self.path / MANIFEST, json.dumps(self.manifest, indent=2, default=str) + "\n")
 
     def publish(
@@ -316,11 +319,7 @@ class Build:
                 "files": {name: _checksum(self.path / name) for name in _files(self.path) if name != MANIFEST},
             }
             self.save_manifest()
-            release = releases_dir(self.warehouse) / release_id
-            release.parent.mkdir(exist_ok=True)
-            os.rename(self.path, release)
-            _sync(release.parent)
-            _replace_durably(self.warehouse / "CURRENT", release_id + "\n")
+            release = _go_live(self.warehouse, self.path, release_id)
         except (OSError, duckdb.Error) as error:
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             moved = release_id is not None and current_id(self.warehouse) == release_id
@@ -347,6 +346,31 @@ class Build:
                 serving.connect(live).close()
                 return live
         return None
+
+
+def admit(warehouse: Path, folder: Path, release_id: str) -> None:
+    """Make a release that was made elsewhere, whole in a folder of this warehouse, the live one; where it is here
+    already, that one. Only for who holds the writer lock.
+
+    Raises PipelineError when the one that is here is damaged, and OSError; the live release is then as it was.
+    """
+    if release_id not in published_ids(warehouse):
+        _sync_all(folder)
+        _go_live(warehouse, folder, release_id)
+        return
+    if wrong := verify(warehouse, release_id):
+        raise PipelineError(f"{releases_dir(warehouse) / release_id}: {wrong[0]}; remove this folder, and fetch again")
+    _replace_durably(warehouse / "CURRENT", release_id + "\n")
+
+
+def _go_live(warehouse: Path, folder: Path, release_id: str) -> Path:
+    """Move a whole release to the published ones and make it live; return its folder."""
+    published = releases_dir(warehouse) / release_id
+    published.parent.mkdir(exist_ok=True)
+    os.rename(folder, published)
+    _sync(published.parent)
+    _replace_durably(warehouse / "CURRENT", release_id + "\n")
+    return published
 
 
 def _empty_manifest() -> dict[str, Any]:
@@ -391,6 +415,11 @@ def _replace_durably(path: Path, text: str) -> None:
     _sync(temporary)
     os.replace(temporary, path)
     _sync(path.parent)
+
+
+def _sync_all(folder: Path) -> None:
+    for path in _below(folder):
+        _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,52 @@
+"""Readiness: the live release answers, asked from the shell and over HTTP."""
+
+import http.server
+import shutil
+import threading
+
+from benchmarks.page import served
+from pipeline import release
+from pipeline.__main__ import main
+from tests.conftest import publish
+
+
+def ready(capsys, *arguments):
+    code = main(["ready", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def test_a_warehouse_is_ready_when_its_live_release_answers(tmp_path, capsys):
+    options = ["--set", f"warehouse.dir={tmp_path}"]
+    code, line = ready(capsys, *options)
+    assert code == 1 and "run ./spark-submit.sh" in line and line.count("\n") == 1
+    folder = publish(tmp_path)
+    assert ready(capsys, *options) == (0, f"ready: release {folder.name} answers\n")
+    (folder / "serving.duckdb").write_bytes(b"no database")
+    code, line = ready(capsys, *options)
+    assert code == 1 and "cannot be opened" in line and line.count("\n") == 1
+
+
+def test_the_page_says_so_over_http(warehouse, tmp_path, capsys):
+    """The server in a process of its own, without a release, then with one: no restart between."""
+    with served(tmp_path, script="app/server.py") as (address, _):
+        code, line = ready(capsys, address)
+        assert code == 1 and "not ready: " in line and line.count("\n") == 1
+        shutil.copytree(warehouse, tmp_path, dirs_exist_ok=True)
+        assert ready(capsys, address) == (0, f"ready: release {release.current_id(tmp_path)} answers\n")
+    code, line = ready(capsys, address)
+    assert code == 1 and "no answer (ConnectionError)" in line
+
+
+def test_a_page_without_the_address_is_told_from_one_that_is_not_ready(capsys, tmp_path):
+    (tmp_path / "ready").write_text("<html>ready: not really</html>")
+
+    class Page(http.server.SimpleHTTPRequestHandler):
+        def guess_type(self, path):
+            return "text/html"
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *a: Page(*a, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        code, line = ready(capsys, f"http://127.0.0.1:{server.server_port}/")
+        server.shutdown()
+    assert code == 1 and "start it as app/server.py" in line
