@@ -22,7 +22,7 @@ COPY conf conf
 COPY pipeline pipeline
 COPY jobs jobs
 COPY data data
-USER app
+USER 1000
 VOLUME ["/app/warehouse", "/app/logs"]
 ENTRYPOINT ["./spark-submit.sh"]
 
@@ -37,11 +37,12 @@ COPY .streamlit .streamlit
 COPY conf conf
 COPY pipeline pipeline
 COPY app app
-USER app
+USER 1000
 ENV PORT=8501
 EXPOSE 8501
 VOLUME ["/app/sessions"]
-HEALTHCHECK --interval=30s --timeout=15s --start-period=60s CMD .venv/bin/python -m pipeline ready "http://127.0.0.1:$PORT"
+HEALTHCHECK --interval=30s --timeout=15s --start-period=60s \
+    CMD ["sh", "-c", "exec .venv/bin/python -m pipeline ready http://127.0.0.1:$PORT"]
 # Options of the page may follow: docker run IMAGE --set page.sql=true. Hosts that choose a port say so in PORT.
 ENTRYPOINT ["sh", "-c", "exec .venv/bin/python -m streamlit run app/server.py --server.address 0.0.0.0 --server.port \"$PORT\" -- \"$@\"", "page"]
 

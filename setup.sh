@@ -1,5 +1,6 @@
 # Sourced by spark-submit.sh and run-tests.sh: a Python environment in .venv, and a Java that Spark can boot.
 # Needs ROOT. Works with bash 3.2, as on macOS.
+# shellcheck shell=bash
 
 say() { printf '%s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -40,9 +40,14 @@ START_SECONDS = 60
 
 @contextlib.contextmanager
 def served(
-    warehouse: Path, *options: str, env: dict[str, str] | None = None, script: str = "app/streamlit_app.py"
+    warehouse: Path,
+    *options: str,
+    env: dict[str, str] | None = None,
+    script: str = "app/streamlit_app.py",
+    python: Sequence[str] = (sys.executable,),
 ) -> Iterator[tuple[str, int]]:
-    """Run the page on loopback; yield its address and the server's process id. options: --set words of the page.
+    """Run the page on loopback; yield its address and the server's process id. options: --set words of the page;
+    python: the interpreter, and what it is started by.
 
     Raises RuntimeError with the end of the server's log when it does not come up.
     """
@@ -50,7 +55,7 @@ def served(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
+    command = [*python, "-m", "streamlit", "run", script, "--server.port", str(port)]
     command += ["--", "--set", f"warehouse.dir={warehouse}", *options]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **(env or {})})

@@ -1,0 +1,121 @@
+"""What hosts are given: images, compose file, the packages that serve, and what is pushed to a Space."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+BIN = Path(sys.executable).parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [
+    ["hadolint", "Dockerfile"],
+    ["shellcheck", "-x", "setup.sh", "spark-submit.sh", "run-tests.sh", "audit.sh", "hosting/huggingface.sh"],
+    ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"],
+])  # fmt: skip
+def test_linters_find_nothing(command):
+    run = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def pinned(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.M)), text.count("--hash=sha256:")
+
+
+def test_what_serves_is_a_part_of_what_computes():
+    serving, hashes = pinned("requirements-serving.txt")
+    everything, _ = pinned("requirements.txt")
+    assert serving.items() <= everything.items() and hashes >= len(serving)
+    assert not {"pyspark", "faiss-cpu", "scipy", "scikit-learn", "matplotlib", "optuna", "implicit"} & serving.keys()
+
+
+def imported(module, seen):
+    """Collect the packages that a module and those of the project that it imports, anywhere in them, import."""
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    if module in seen or not path.exists():
+        return set()
+    seen.add(module)
+    packages = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.split(".")[0] in ("app", "pipeline"):
+                packages |= imported(name, seen)
+            else:
+                packages.add(name.split(".")[0])
+    return packages
+
+
+def test_the_page_and_the_terminal_import_nothing_beyond_it():
+    seen = set()
+    needed = set.union(*(imported(f"app.{path.stem}", seen) for path in (ROOT / "app").glob("*.py")))
+    needed |= imported("pipeline.__main__", seen) | imported("pipeline.sandbox", seen)
+    assert {"pipeline.recommend", "pipeline.archive", "pipeline.sessions"} <= seen
+    names = {"yaml": "pyyaml"}
+    third_party = {names.get(name, name) for name in needed - sys.stdlib_module_names}
+    assert {"streamlit", "duckdb"} <= third_party <= pinned("requirements-serving.txt")[0].keys()
+
+
+def test_images_run_as_nobody_special_on_a_pinned_base_and_hold_no_secret():
+    assert re.findall(r"^FROM (\S+:\S+)", DOCKERFILE, re.M) == ["python:3.11.13-slim-bookworm"]
+    stages = re.split(r"^FROM ", DOCKERFILE, flags=re.M)[2:]
+    assert all("USER 1000" in stage for stage in stages if "ENTRYPOINT" in stage)
+    assert not re.search(r"^(ARG|ENV) .*(KEY|TOKEN|SECRET|PASSWORD)", DOCKERFILE, re.M)
+    # Nothing is sent to the builder but what is named.
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n")
+    assert next(line for line in ignore if line and not line.startswith("#")) == "*"
+    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M):
+        for name in source.split():
+            kept = [line[1:] for line in ignore if line.startswith("!")]
+            assert (ROOT / name).exists() and any(line == name or line.startswith(f"{name}/") for line in kept), name
+
+
+def test_containers_may_write_to_their_volumes_only():
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    for name, service in compose["services"].items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"] and service["tmpfs"] == ["/tmp"], name
+        assert service["build"]["target"] in re.findall(r" AS (\w+)$", DOCKERFILE, re.M)
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    assert "warehouse:/app/warehouse:ro" in compose["services"]["page"]["volumes"]
+    assert compose["services"]["worker"]["deploy"]["replicas"] == 2
+    render = yaml.safe_load((ROOT / "render.yaml").read_text(encoding="utf-8"))["services"][0]
+    assert render["healthCheckPath"] == "/ready"
+
+
+def test_a_space_gets_one_commit_with_its_settings_and_without_pictures(tmp_path):
+    def git(*words, cwd):
+        return subprocess.run(["git", *words], cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+    work, space = tmp_path / "work", tmp_path / "space"
+    (work / "hosting").mkdir(parents=True)
+    for name in ("hosting/huggingface.sh", "hosting/huggingface.yaml"):
+        (work / name).write_bytes((ROOT / name).read_bytes())
+        (work / name).chmod(0o755)
+    (work / "README.md").write_text("# Ten films\n")
+    (work / "a picture.png").write_bytes(b"\x89PNG")
+    git("init", "-q", "-b", "main", ".", cwd=work)
+    git("init", "-q", "--bare", str(space), cwd=work)
+    git("add", "-A", cwd=work)
+    who = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    git(*who, "commit", "-qm", "Films", cwd=work)
+    git("config", "user.name", "Test", cwd=work)
+    git("config", "user.email", "test@example.org", cwd=work)
+    for _ in range(2):  # a second push replaces the first
+        subprocess.run([work / "hosting/huggingface.sh", str(space)], check=True, capture_output=True)
+    assert git("rev-list", "--count", "main", cwd=space) == "1\n"
+    assert "a picture.png" not in git("ls-tree", "-r", "--name-only", "main", cwd=space)
+    settings, readme = git("show", "main:README.md", cwd=space).removeprefix("---\n").split("---\n")
+    assert yaml.safe_load(settings)["sdk"] == "docker" and readme == "# Ten films\n"
+    assert yaml.safe_load(settings)["app_port"] == int(re.search(r"ENV PORT=(\d+)", DOCKERFILE)[1])
+    assert git("status", "--porcelain", cwd=work) == ""
