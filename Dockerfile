@@ -11,9 +11,10 @@ RUN useradd --uid 1000 --create-home app \
     && chown app:app warehouse sessions logs
 
 FROM base AS batch
-# hadolint ignore=DL3008  # Debian keeps no older versions to pin
+# libgomp1: what implicit was compiled to use. Unpinned, since Debian keeps no older versions.
+# hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
+    && apt-get install -y --no-install-recommends libgomp1 openjdk-17-jre-headless \
     && rm -rf /var/lib/apt/lists/*
 COPY setup.sh requirements.txt ./
 RUN bash -c 'set -eu; ROOT=/app; . ./setup.sh; setup_python requirements.txt'
@@ -32,7 +33,10 @@ RUN ./spark-submit.sh --set warehouse.dir=/home/app/warehouse
 
 FROM base AS page
 COPY requirements-serving.txt ./
-RUN python -m venv .venv && .venv/bin/pip install --require-hashes -r requirements-serving.txt
+# Left out is what packages bring along for their own tests, and for compilers.
+RUN python -m venv .venv \
+    && .venv/bin/pip install --require-hashes -r requirements-serving.txt \
+    && find .venv/lib -depth -type d \( -name tests -o -path '*/pyarrow/include' -o -path '*/pyarrow/src' \) -exec rm -r {} +
 COPY .streamlit .streamlit
 COPY conf conf
 COPY pipeline pipeline

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Does any pinned package have a known vulnerability? Asks PyPI's advisories about every requirements*.txt; ./audit.sh -s osv
-# asks OSV instead. Exit code 0: none; 1: some, or no answer. Options go to pip-audit.
+# asks OSV instead. Exit code 0: none; 1: some, or no answer about a package. Options go to pip-audit.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$ROOT"
@@ -16,6 +16,6 @@ fi
 found=0
 for file in requirements*.txt; do
     say "$file"
-    "$audit/bin/pip-audit" --disable-pip --require-hashes --progress-spinner off -r "$file" "$@" || found=1
+    "$audit/bin/pip-audit" --strict --disable-pip --require-hashes --progress-spinner off -r "$file" "$@" || found=1
 done
 exit "$found"

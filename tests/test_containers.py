@@ -1,0 +1,132 @@
+"""The images, built and run as they stand: nobody special, a read-only root, the page answering.
+
+    ./run-tests.sh tests/test_containers.py -m exhaustive
+
+Needs root, buildah and podman, no daemon (Debian: apt install buildah podman runc debootstrap). Where the base image cannot
+be had, Debian's bookworm with its own Python 3.11, made by debootstrap, stands in for it. Takes a quarter of an hour,
+most of it Spark making the site's release.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.__main__ import main
+from tests.conftest import ROOT
+
+pytestmark = [
+    pytest.mark.exhaustive,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not (shutil.which("buildah") and shutil.which("podman")),
+        reason="needs root, buildah and podman",
+    ),
+]
+BASE = re.search(r"^FROM (\S+) AS base$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)[1]
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+CONFINED = ["--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp"]
+USER = 1000
+
+
+def run(*command, check=True, **options):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+    assert done.returncode == 0 or not check, f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The base image under its name: the real one, or what stands in for it."""
+    if run("podman", "image", "exists", BASE, check=False).returncode == 0:
+        return
+    if run("podman", "pull", "-q", f"docker.io/library/{BASE}", check=False).returncode == 0:
+        return
+    folder = tmp_path_factory.mktemp("debian")
+    packages = "ca-certificates,python3,python3-venv"
+    run("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", folder, "http://deb.debian.org/debian")
+    (folder / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+    if CERTIFICATES.exists():  # this machine may reach its registries through a proxy of its own
+        shutil.copy(CERTIFICATES, folder / str(CERTIFICATES).lstrip("/"))
+        (folder / "etc/pip.conf").write_text(f"[global]\ncert={CERTIFICATES}\n")
+    container = run("buildah", "from", "scratch").stdout.strip()
+    mounted = run("buildah", "mount", container).stdout.strip()
+    run("cp", "-a", f"{folder}/.", mounted)
+    run("buildah", "umount", container)
+    run("buildah", "commit", "-q", container, f"docker.io/library/{BASE}")
+    run("buildah", "rm", container)
+
+
+def built(target):
+    command = ["buildah", "build", "--isolation", "chroot", "--pull=never", "--layers", "--target", target]
+    run(*command, "-t", f"ten-films-{target}", ".")
+    return f"localhost/ten-films-{target}"
+
+
+@pytest.fixture(scope="module")
+def warehouse(base, tmp_path_factory):
+    """A release of the sample, made in the batch image: a folder that user 1000 may write to, as are its logs."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("warehouse", "logs")}
+    for folder in folders.values():
+        os.chown(folder, USER, USER)
+    mounts = [word for name, folder in folders.items() for word in ("-v", f"{folder}:/app/{name}")]
+    options = ["data.dir=data/sample", "evaluation.enabled=false", "als.rank=8", "neighbours.k=12"]
+    settings = [word for option in options for word in ("--set", option)]
+    done = run("podman", "run", "--rm", "--network", "host", *CONFINED, *mounts, built("batch"), *settings)
+    assert "is live in" in done.stdout
+    return folders["warehouse"]
+
+
+@pytest.fixture
+def start():
+    """Start an image with the page in it, confined; return its container and its address, once it is ready."""
+    started = []
+
+    def start(image, *mounts):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        where = ["--network", "host", "-e", f"PORT={port}", "--memory", "512m", "--memory-swap", "512m"]
+        container = run("podman", "run", "-d", *where, *CONFINED, *mounts, image).stdout.strip()
+        started.append(container)
+        address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while main(["ready", address]) != 0:
+            assert time.monotonic() < deadline, run("podman", "logs", container).stderr
+            time.sleep(1)
+        return container, address
+
+    yield start
+    for container in started:
+        run("podman", "rm", "-f", container)
+
+
+def assert_confined(container):
+    """Nobody special, nothing to write to, nothing of the batch; the image's own health check passes."""
+    inside = ("podman", "exec", container)
+    assert run(*inside, "id", "-u").stdout == f"{USER}\n"
+    assert "Read-only file system" in run(*inside, "touch", "/app/app/new", check=False).stderr
+    assert "Read-only file system" in run(*inside, "touch", "/home/app/new", check=False).stderr
+    run(*inside, "touch", "/app/sessions/new")
+    assert re.search(r"^CapEff:\s+0+$", run(*inside, "cat", "/proc/1/status").stdout, re.M)
+    assert run(*inside, "sh", "-c", "command -v java", check=False).stdout == ""
+    assert run(*inside, ".venv/bin/python", "-c", "import pyspark", check=False).returncode == 1
+    check = ["sh", "-c", "exec .venv/bin/python -m pipeline ready http://127.0.0.1:$PORT"]
+    assert f"CMD {str(check).replace(chr(39), chr(34))}" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert run(*inside, *check).stdout.startswith("ready: release ")
+
+
+def test_the_batch_image_makes_a_release_and_the_page_image_serves_it(warehouse, start, capsys):
+    container, _ = start(built("page"), "-v", f"{warehouse}:/app/warehouse:ro")
+    assert_confined(container)
+    assert (warehouse / "CURRENT").read_text().strip() in capsys.readouterr().out
+
+
+def test_the_site_image_answers_as_it_comes(base, start):
+    container, _ = start(built("site"))
+    assert_confined(container)
+    search = run("podman", "exec", container, ".venv/bin/python", "-m", "pipeline", "search", "toy story").stdout
+    assert "Toy Story 2" in search
