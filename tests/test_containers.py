@@ -2,9 +2,9 @@
 
     ./run-tests.sh tests/test_containers.py -m exhaustive
 
-Needs root, buildah and podman, no daemon (Debian: apt install buildah podman runc debootstrap). Where the base image cannot
-be had, Debian's bookworm with its own Python 3.11, made by debootstrap, stands in for it. Takes a quarter of an hour,
-most of it Spark making the site's release.
+Needs root, buildah and podman, no daemon (Debian: apt install buildah podman runc debootstrap). Where the base image
+cannot be had, Debian's bookworm with its own Python 3.11, made by debootstrap, stands in for it. Takes a quarter of an
+hour, most of it Spark making the site's release.
 """
 
 import os
