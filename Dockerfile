@@ -36,7 +36,7 @@ COPY requirements-serving.txt ./
 # Left out is what packages bring along for their own tests, for compilers and for notebooks.
 RUN python -m venv .venv \
     && .venv/bin/pip install --require-hashes -r requirements-serving.txt \
-    && find .venv -depth -type d \( -name tests -o -path '*/pyarrow/include' -o -path '*/jupyter' -o -path '*/nbextension/static' \) -exec rm -r {} +
+    && find .venv -depth -type d \( -name tests -o -path '*/pyarrow/include' -o -path '*/share/jupyter' -o -path '*/nbextension/static' \) -exec rm -r {} +
 COPY .streamlit .streamlit
 COPY conf conf
 COPY pipeline pipeline
