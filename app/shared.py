@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import streamlit as st
 
-from pipeline import archive, release
 from pipeline import config as configuration
+from pipeline import release
 from pipeline.recommend import Recommender
 
 OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
@@ -43,6 +43,8 @@ def live_release() -> Recommender:
 @st.cache_resource(show_spinner="Fetching the first release")
 def first_release(source: str) -> None:
     """Fetch a packed release where a host can run nothing before the page; once, whoever asks. Raises PipelineError."""
+    from pipeline import archive  # brings requests, which the page can do without
+
     archive.fetch(warehouse(), source, max_bytes=MAX_FIRST)
 
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import requests
-
 from pipeline import release
 from pipeline.config import PipelineError
 from pipeline.recommend import Recommender
@@ -31,6 +29,8 @@ def check_warehouse(warehouse: Path) -> str:
 
 def ask(address: str) -> str:
     """Ask a page that was started as app/server.py; return its line. Raises PipelineError when it is not ready."""
+    import requests  # the page, which is only asked, can do without
+
     try:
         answer = requests.get(address.rstrip("/") + PATH, timeout=SECONDS)
     except requests.RequestException as error:
