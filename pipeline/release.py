@@ -50,13 +50,14 @@ def current_id(warehouse: Path) -> str | None:
     """
     try:
         text = (warehouse / "CURRENT").read_text(encoding="ascii", errors="replace").strip()
+        there = RELEASE_ID.fullmatch(text) and (releases_dir(warehouse) / text).is_dir()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise PipelineError(
             f"{warehouse / 'CURRENT'}: cannot be read ({error.strerror}); mend its permissions"
         ) from error
-    if not RELEASE_ID.fullmatch(text) or not (releases_dir(warehouse) / text).is_dir():
+    if not there:
         raise PipelineError(
             f"{warehouse / 'CURRENT'}: names no published release; "
             "choose one of those that `python -m pipeline releases` shows: python -m pipeline rollback RELEASE_ID"
@@ -155,16 +156,16 @@ def retire(warehouse: Path, keep: int) -> list[str]:
     A release goes out of sight as a whole before its files go. Whoever has its database open can still read it.
     Raises PipelineError when one cannot be removed.
     """
-    old = published_ids(warehouse)[:-keep] if keep else []
-    gone = [release_id for release_id in old if release_id != current_id(warehouse)]
     try:
+        old = published_ids(warehouse)[:-keep] if keep else []
+        gone = [release_id for release_id in old if release_id != current_id(warehouse)]
         for release_id in gone:
             hidden = releases_dir(warehouse) / f"{RETIRED}{release_id}"
             os.rename(releases_dir(warehouse) / release_id, hidden)
             shutil.rmtree(hidden)
-    except OSError as error:
+    except (OSError, PipelineError) as error:
         raise PipelineError(
-            f"{hidden}: {NEW_IS_LIVE}, but this old one cannot be removed ({error.strerror}); remove it by hand"
+            f"{NEW_IS_LIVE}, but the old ones cannot be removed ({error}); the next run tries again"
         ) from error
     return gone
 
