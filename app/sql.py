@@ -81,9 +81,9 @@ def explain() -> None:
     for macro in analyst.macros():
         with st.expander(f"`{macro.call}`  \n{plain(macro.question)}"):
             st.markdown(as_markdown(macro.text))
-    st.subheader("Tables")
-    for table, columns in schemas.TABLES.items():
-        with st.expander(f"`{table}`  \n{plain(', '.join(schemas.names(table)))}"):
+    st.subheader("Tables and views")
+    for table, columns in {**schemas.TABLES, **schemas.DERIVED}.items():
+        with st.expander(f"`{table}`  \n{plain(', '.join(column.name for column in columns))}"):
             st.table([{"column": f"`{c.name}`", "type": plain(c.type), "meaning": plain(c.meaning)} for c in columns])
 
 

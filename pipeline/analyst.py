@@ -108,27 +108,16 @@ def macros() -> list[Macro]:
     for name in MACROS:
         statement = serving.sql(name)
         call = re.search(r'create or replace macro "?(\w+)"?(\([^)]*\))( as table)?', statement)
-        question, text = _comments(statement)
+        question, mark, text = serving.header(statement).partition("?")
         arguments = re.sub(r"\s+", " ", call[2]).replace("( ", "(").replace(" )", ")")
-        found.append(Macro(f"{'from' if call[3] else 'select'} {call[1]}{arguments}", question, text))
+        found.append(Macro(f"{'from' if call[3] else 'select'} {call[1]}{arguments}", question + mark, text.strip()))
     return found
 
 
 def examples() -> list[Example]:
-    """Return the queries of pipeline/sql/examples, in the order of their names."""
+    """Return the queries of pipeline/sql/examples, in the order of their numbers."""
     found = []
-    for path in sorted((serving.SQL / "examples").iterdir(), key=lambda path: path.name):
+    for path in sorted((serving.SQL / "examples").iterdir(), key=lambda path: int(path.name.split("_")[0])):
         question, _, statement = path.read_text(encoding="utf-8").partition("\n")
         found.append(Example(question.removeprefix("-- "), statement.strip()))
     return found
-
-
-def _comments(statement: str) -> tuple[str, str]:
-    """Return the first sentence of the comments above a statement, which is a question, and what follows it."""
-    lines = []
-    for line in statement.splitlines():
-        if not line.startswith("--"):
-            break
-        lines.append(line[2:].removeprefix(" "))
-    question, mark, text = "\n".join(lines).partition("?")
-    return question + mark, text.strip()

@@ -137,6 +137,7 @@ def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
 
     own = "from {}() where database_name = current_database() and not internal"
     tables = names(connection, f"select table_name {own.format('duckdb_tables')}")
+    tables |= names(connection, f"select view_name {own.format('duckdb_views')}")
     functions = own.format("duckdb_functions") + " and function_type = 'table_macro'"
     macros = names(connection, f"select function_name {functions}")
     hidden = names(connection, "select view_name from duckdb_views() where internal") - VIEWS

@@ -1,4 +1,7 @@
-"""The tables of a release: their columns in order, with type and meaning. The warehouse's public contract."""
+"""The tables of a release: their columns in order, with type and meaning. The warehouse's public contract.
+
+docs/warehouse.md shows it: .venv/bin/python docs/make_warehouse.py --tables
+"""
 
 from typing import NamedTuple
 
@@ -64,6 +67,98 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
 }
 
+_NEIGHBOUR = (
+    Column("neighbour_id", "int", "a movie on that list"),
+    Column("neighbour_title", "string", "its title"),
+    Column("neighbour_year", "smallint", "its year of release; null when not known"),
+)
+_MOVIE = (
+    Column("movie_id", "int", "a movie"),
+    Column("title", "string", "its title"),
+    Column("year", "smallint", "its year of release; null when not known"),
+)
+# In serving.duckdb alone: the views of pipeline/sql/views, and the names that search_movies reads.
+DERIVED: dict[str, tuple[Column, ...]] = {
+    "lists": (
+        *_MOVIE,
+        Column("rank", "smallint", "position of the neighbour on the movie's list; 1 is best"),
+        *_NEIGHBOUR,
+        Column("similarity", "float", "as in neighbours"),
+    ),
+    "hubs": (
+        *_MOVIE,
+        Column("n_ratings", "int", "its number of accepted ratings"),
+        Column("on_lists", "bigint", "lists that it stands on"),
+        Column("at_the_top", "bigint", "lists that it stands on in the first place"),
+        Column("list_length", "bigint", "movies on its own list"),
+    ),
+    "mutual_pairs": (
+        *_MOVIE,
+        Column("rank", "smallint", "position of the neighbour on the movie's list"),
+        *_NEIGHBOUR,
+        Column("rank_back", "smallint", "position of the movie on the neighbour's list"),
+        Column("similarity", "float", "as in neighbours"),
+    ),
+    "popular": (
+        Column("genre", "string", "genre, or '*' for the whole catalogue"),
+        Column("rank", "smallint", "position in the genre; 1 is best"),
+        *_MOVIE,
+        Column("score", "float", "as in popularity"),
+    ),
+    "film_genres": (
+        *_MOVIE,
+        Column("genre", "string", "one of its genres"),
+        Column("n_ratings", "int", "its number of accepted ratings"),
+        Column("mean_rating", "float", "their mean; null without any"),
+    ),
+    "search_names": (
+        Column("movie_id", "int", "a movie"),
+        Column("words", "string", "one of its names in lower case, without accents and punctuation"),
+        Column("key", "string", "the same without an article at either end"),
+        Column("year", "smallint", "the movie's year of release; null when not known"),
+        Column("n_ratings", "int", "the movie's number of accepted ratings"),
+    ),
+}
+
+ROWS = {
+    "movies": "movie of the catalogue",
+    "item_factors": "movie that training saw",
+    "neighbours": "place on a movie's list",
+    "popularity": "place in a genre",
+    "catalogue_map": "title on the map",
+    "metrics": "measured value",
+    "rejected": "refused input row",
+    "lists": "place on a movie's list, both movies by title",
+    "hubs": "movie of the catalogue: how often it is listed",
+    "mutual_pairs": "two movies on each other's list, the smaller id first",
+    "popular": "place in a genre, the movie by title",
+    "film_genres": "movie and one of its genres",
+    "search_names": "name under which a movie can be found",
+}
+
+# By the column's name: one name means one thing in all tables.
+UNITS = {
+    "year": "calendar year",
+    "neighbour_year": "calendar year",
+    "n_ratings": "ratings",
+    "mean_rating": "stars",
+    "rank": "position, from 1",
+    "rank_back": "position, from 1",
+    "similarity": "none",
+    "score": "share of users",
+    "x": "none",
+    "y": "none",
+    "n_favourites": "movies",
+    "k": "movies",
+    "value": "the metric's",
+    "ci_low": "the metric's",
+    "ci_high": "the metric's",
+    "line": "lines, from 1",
+    "on_lists": "lists",
+    "at_the_top": "lists",
+    "list_length": "movies",
+}
+
 _DUCKDB_TYPES = {
     "int": "INTEGER",
     "bigint": "BIGINT",
@@ -87,5 +182,5 @@ def spark_schema(table: str) -> str:
 
 
 def duckdb_schema(table: str) -> list[tuple[str, str]]:
-    """Return (name, type) of the table's columns as DuckDB describes them."""
-    return [(column.name, _DUCKDB_TYPES[column.type]) for column in TABLES[table]]
+    """Return (name, type) of the table's or view's columns as DuckDB describes them."""
+    return [(column.name, _DUCKDB_TYPES[column.type]) for column in {**TABLES, **DERIVED}[table]]

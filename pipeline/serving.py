@@ -1,5 +1,6 @@
 """serving.duckdb: made from a release's Parquet tables, held to the gates, and opened for reading."""
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Collection
@@ -18,6 +19,7 @@ MAY_BE_MISSING = ("catalogue_map", "metrics")  # left out on purpose: the releas
 # Statements run in this order on a database that holds the tables.
 RANKING = ["listed", "candidates", "ranked", "eligible", "steered", "recommend"]
 MACROS = [*RANKING, "similar", "search_words", "search_key", "search_names", "search_likeness", "search_movies"]
+VIEWS = ["lists", "hubs", "mutual_pairs", "popular", "film_genres"]
 # What a build may take. The gates need the most: they group all neighbours, and go to disk for what does not fit.
 BUILDER = {"autoinstall_known_extensions": False, "memory_limit": "2GB"}
 # What a reader's connection may do: look at this one file, and nothing else.
@@ -81,17 +83,18 @@ def build_database(
         duckdb.connect(str(database), config={**BUILDER, "temp_directory": spill}) as connection,
     ):
         connection.execute("set enable_progress_bar = false")
-        for table, columns in schemas.TABLES.items():
+        for table in schemas.TABLES:
             files = parquet_files(release / table)
             if not files and table in MAY_BE_MISSING:
                 _write_empty(connection, release, table)
                 files = parquet_files(release / table)
             sizes[table] = _load(connection, table, files)
-            for column in columns:
-                connection.execute(f"comment on column {table}.{column.name} is {_quoted(column.meaning)}")
         # Titles are looked up by id; the lists need no index, since a lookup skips all row groups but their own.
         connection.execute("create index movies_by_id on movies (movie_id)")
         define_macros(connection, MACROS, popularity_weight)
+        for view in VIEWS:
+            connection.execute(sql(f"views/{view}"))
+        _comment(connection)
         run_gates(connection, release, variables, **gates)
         # Closing writes what is left, too, but says nothing of a disk that is full.
         connection.execute("checkpoint")
@@ -184,6 +187,27 @@ def define_macros(connection: duckdb.DuckDBPyConnection, names: list[str], popul
 def sql(name: str) -> str:
     """Return the statement of pipeline/sql/<name>.sql."""
     return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def header(statement: str) -> str:
+    """Return the comments above a statement."""
+    lines = itertools.takewhile(lambda line: line.startswith("--"), statement.splitlines())
+    return "\n".join(line[2:].removeprefix(" ") for line in lines)
+
+
+def _comment(connection: duckdb.DuckDBPyConnection) -> None:
+    """Say in the database itself what its tables, views, columns and macros are."""
+    for table, columns in {**schemas.TABLES, **schemas.DERIVED}.items():
+        kind = "view" if table in VIEWS else "table"
+        connection.execute(f"comment on {kind} {table} is {_quoted(f'one row per {schemas.ROWS[table]}')}")
+        for column in columns:
+            unit = f" [{schemas.UNITS[column.name]}]" if column.name in schemas.UNITS else ""
+            connection.execute(f"comment on column {table}.{column.name} is {_quoted(column.meaning + unit)}")
+    own = "select function_name, function_type from duckdb_functions() where database_name = current_database()"
+    for name, kind in connection.execute(f"{own} and not internal").fetchall():
+        text = "How much does popularity count beside the lists?" if name == "popularity_weight" else header(sql(name))
+        table = "table " if kind == "table_macro" else ""
+        connection.execute(f'comment on macro {table}"{name}" is {_quoted(text)}')
 
 
 def _load(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path]) -> dict[str, int]:
