@@ -83,7 +83,7 @@ def explain() -> None:
             st.markdown(as_markdown(macro.text))
     st.subheader("Tables and views")
     for table, columns in {**schemas.TABLES, **schemas.DERIVED}.items():
-        with st.expander(f"`{table}`  \n{plain(', '.join(column.name for column in columns))}"):
+        with st.expander(f"`{table}`  \n{plain(', '.join(schemas.names(table)))}"):
             st.table([{"column": f"`{c.name}`", "type": plain(c.type), "meaning": plain(c.meaning)} for c in columns])
 
 

@@ -1,4 +1,4 @@
-"""python -m pipeline: ask the live release, go back, carry it elsewhere, export or wipe what visitors left."""
+"""python -m pipeline: ask, export or carry elsewhere the live release, go back, see to what visitors left. No Spark."""
 
 import argparse
 import shlex
@@ -10,11 +10,12 @@ from rich.console import Console
 from pipeline import analyst, archive, readiness, release
 from pipeline import config as configuration
 from pipeline.config import PipelineError
+from pipeline.export import FORMS, export
 from pipeline.recommend import AmbiguousTitleError, Match, Recommender, named
 from pipeline.sessions import Sessions, ratings_of, write_ratings
 from pipeline.terminal import console, matches_table, recommendations_table, table
 
-COMMANDS = "recommend, search, similar, sql, releases, rollback, pack, fetch, ready, feedback or sessions"
+COMMANDS = "recommend, search, similar, sql, export, releases, rollback, pack, fetch, ready, feedback or sessions"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("-k", type=int, default=10, help="length of the list (10)")
     sub = command("sql", _sql, "run a query on the live release")
     sub.add_argument("statement", help='e.g. "from recommend([1, 260])"')
+    sub = command("export", _export, "write all lists with their titles to one file")
+    sub.add_argument("--to", type=Path, required=True, metavar="FILE", help=f"its ending is one of {', '.join(FORMS)}")
+    sub.add_argument("-k", type=int, help="neighbours per list (all)")
+    sub.add_argument("--release", metavar="ID", help="default: the live one")
     sub = command("releases", _releases, "list the published releases")
     sub.add_argument(
         "--verify", action="store_true", help="compare every file with the checksums noted as it was published"
@@ -107,6 +112,14 @@ def _sql(options: argparse.Namespace, warehouse: Path, console: Console) -> None
     console.print(table(answer.columns, answer.rows))
     if answer.cut:
         print(f"{analyst.cut_in_words(answer)}; --set sql.rows=N shows more", file=sys.stderr)
+
+
+def _export(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
+    folder = release.release_dir(warehouse, options.release)
+    written = export(folder, options.to, options.k)
+    print(f"wrote {written.n_lists:,} lists of release {folder.name} to {options.to}, {written.n_bytes:,} bytes")
+    if options.to.suffix == ".resp":
+        print(f"load them: redis-cli --pipe <{shlex.quote(str(options.to))}")
 
 
 def _releases(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

@@ -172,8 +172,8 @@ _DUCKDB_TYPES = {
 
 
 def names(table: str) -> list[str]:
-    """Return the table's column names in order."""
-    return [column.name for column in TABLES[table]]
+    """Return the table's or view's column names in order."""
+    return [column.name for column in {**TABLES, **DERIVED}[table]]
 
 
 def spark_schema(table: str) -> str:

@@ -1,8 +1,24 @@
 """The warehouse for analysts: views and comments in serving.duckdb, the page that explains them, files to export."""
 
-import pytest
+import csv
+import json
+import multiprocessing
+import resource
+import shutil
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
 
-from pipeline import release, schemas, serving
+import pyarrow.parquet as pq
+import pytest
+from fakeredis import TcpFakeServer
+
+from pipeline import export, release, schemas, serving
+from pipeline.__main__ import main
+from pipeline.config import PipelineError
+from tests.conftest import MOVIES, NEIGHBOURS, publish
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +74,165 @@ def test_tables_and_views_are_those_that_are_described(connection):
         types = [row[:2] for row in connection.execute(f"describe {table}").fetchall()]
         assert types == schemas.duckdb_schema(table)
     assert {column.name for columns in described.values() for column in columns} >= set(schemas.UNITS)
+
+
+# A title that JSON, CSV and Redis' protocol each have to take care of.
+ODD = (2, 'A "B", \\ é\r\n$3 \u2028', *MOVIES[1][2:])
+CLOSE = [(1, 2, 1, 1 / 3), (1, 6, 2, 0.1), (5, 1, 1, -2.5), (9, 2, 1, 1e-7)]  # 9 has no year
+
+
+@pytest.fixture(params=[None, 1], ids=["all", "k=1"])
+def exported(request, tmp_path, monkeypatch):
+    """Export what a release with odd titles holds, two lists at a time; and the rows of neighbours by list."""
+    monkeypatch.setattr(export, "AT_ONCE", 2)
+    k = request.param
+    folder = publish(tmp_path / "warehouse", movies=[MOVIES[0], ODD, *MOVIES[2:]], neighbours=CLOSE)
+
+    def exported(name):
+        written = export.export(folder, tmp_path / name, k)
+        assert written == (3, (tmp_path / name).stat().st_size)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [name, "warehouse"]
+        return tmp_path / name
+
+    with serving.connect(folder) as connection:
+        rows = connection.execute("from lists where rank <= ? order by movie_id, rank", [k or 9]).fetchall()
+        floats = "select similarity::varchar::double from neighbours where rank <= ? order by movie_id, rank"
+        short = [value for (value,) in connection.execute(floats, [k or 9]).fetchall()]
+    assert len(rows) == (3 if k else 4)
+    return exported, rows, short
+
+
+def flat(documents, similarities):
+    """Rows as in the view lists, of documents with nested neighbours; similarities with the digits of 32 bits."""
+    names = ("movie_id", "title", "year", "similarity")
+    return [
+        (document["movie_id"], document["title"], document["year"], rank, *(one[name] for name in names[:3]), value)
+        for document in documents
+        for rank, one in enumerate(document["neighbours"], 1)
+        for value in [next(similarities) if similarities else one["similarity"]]
+    ]
+
+
+def test_parquet_holds_a_list_per_row(exported):
+    export_to, rows, _ = exported
+    table = pq.read_table(export_to("lists.parquet"))
+    assert table.column_names == ["movie_id", "title", "year", "neighbours"]
+    assert flat(table.to_pylist(), None) == rows
+
+
+def test_json_has_a_list_per_line(exported):
+    export_to, rows, short = exported
+    documents = [json.loads(line) for line in export_to("lists.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+    assert flat(documents, None) == [(*row[:-1], value) for row, value in zip(rows, short, strict=True)]
+
+
+def test_csv_has_a_neighbour_per_line(exported):
+    export_to, rows, short = exported
+    with open(export_to("lists.csv"), encoding="utf-8", newline="") as file:
+        heads, *lines = csv.reader(file)
+    assert heads == schemas.names("lists")
+    assert [tuple(line[:-1]) for line in lines] == [
+        tuple("" if value is None else str(value) for value in row[:-1]) for row in rows
+    ]
+    assert [float(line[-1]) for line in lines] == short
+
+
+def test_sqlite_has_a_list_per_row(exported):
+    export_to, rows, short = exported
+    connection = sqlite3.connect(export_to("lists.sqlite"))
+    columns = ("movie_id", "title", "year", "neighbours")
+    documents = [dict(zip(columns, row, strict=True)) for row in connection.execute("select * from lists")]
+    first = "select json_extract(neighbours, '$[0].title') from lists where movie_id = 1"
+    assert connection.execute(first).fetchone() == (ODD[1],)
+    connection.close()
+    documents = [{**row, "neighbours": json.loads(row["neighbours"])} for row in documents]
+    assert flat(documents, None) == [(*row[:-1], value) for row, value in zip(rows, short, strict=True)]
+
+
+@pytest.fixture
+def redis_port(tmp_path_factory):
+    """A Redis that listens: a real one where it is installed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    if shutil.which("redis-server") and shutil.which("redis-cli"):
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        server = subprocess.Popen(command, cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.DEVNULL)
+        stop = server.terminate
+    else:
+        fake = TcpFakeServer(("127.0.0.1", port))
+        threading.Thread(target=fake.serve_forever, daemon=True).start()
+        stop = fake.shutdown
+    for _ in range(100):
+        with socket.socket() as trial:
+            if trial.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield port
+    stop()
+
+
+def test_redis_takes_the_file_and_gives_every_list(exported, redis_port):
+    import redis
+
+    export_to, rows, short = exported
+    path = export_to("lists.resp")
+    if shutil.which("redis-cli"):
+        with open(path, "rb") as file:
+            loaded = subprocess.run(["redis-cli", "-p", str(redis_port), "--pipe"], stdin=file, capture_output=True)
+        assert b"errors: 0, replies: 3" in loaded.stdout
+    else:
+        with socket.create_connection(("127.0.0.1", redis_port), timeout=10) as link, link.makefile("rb") as replies:
+            link.sendall(path.read_bytes())
+            assert [replies.readline() for _ in range(3)] == [b"+OK\r\n"] * 3
+    with redis.Redis(port=redis_port, socket_timeout=10) as client:
+        assert sorted(client.keys()) == [b"neighbours:1", b"neighbours:5", b"neighbours:9"]
+        documents = [json.loads(client.get(f"neighbours:{movie}")) for movie in (1, 5, 9)]
+    assert flat(documents, None) == [(*row[:-1], value) for row, value in zip(rows, short, strict=True)]
+
+
+def test_export_as_typed(tmp_path, capsys):
+    old = publish(tmp_path)
+    publish(tmp_path, neighbours=NEIGHBOURS[:4])
+    out = tmp_path / "lists.jsonl"
+
+    def run(*arguments):
+        code = main(["export", *map(str, arguments), "--set", f"warehouse.dir={tmp_path}"])
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == code
+        return captured.out + captured.err
+
+    assert run("--to", out).startswith("wrote 1 lists of release 2") and out.read_text().count("\n") == 1
+    assert run("--to", out, "--release", old.name, "-k", 2).startswith(f"wrote 3 lists of release {old.name} to {out}")
+    assert [len(json.loads(line)["neighbours"]) for line in out.read_text().splitlines()] == [2, 2, 2]
+    assert f"redis-cli --pipe <{tmp_path}/l.resp" in run("--to", tmp_path / "l.resp")
+    before = out.read_bytes()
+    assert "give one of .parquet, .jsonl, .csv, .sqlite, .resp" in run("--to", tmp_path / "lists.xml")
+    assert "no such folder" in run("--to", tmp_path / "none" / "lists.csv")
+    assert "this is a folder" in run("--to", (tmp_path / "a.csv").mkdir() or tmp_path / "a.csv")
+    assert "at least one" in run("--to", out, "-k", 0)
+    assert "no release 'x'" in run("--to", out, "--release", "x")
+    assert out.read_bytes() == before
+
+
+def export_with_little_room(folder, path, room, said):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    try:
+        export.export(folder, path)
+    except PipelineError as error:
+        said.put(str(error))
+    said.put("written")
+
+
+@pytest.mark.parametrize("ending", export.FORMS)
+def test_a_disk_that_is_full_leaves_the_file_from_before(tmp_path, folder, ending):
+    path = tmp_path / f"lists{ending}"
+    export.export(folder, path)
+    before = path.read_bytes()
+    for room in (0, len(before) - 1):
+        said = multiprocessing.Queue()
+        process = multiprocessing.Process(target=export_with_little_room, args=(folder, path, room, said))
+        process.start()
+        assert "not written, nothing was changed" in said.get(timeout=30)
+        process.join()
+        assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

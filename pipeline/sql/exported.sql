@@ -1,0 +1,14 @@
+-- Which lists go into an export, with titles?
+-- ? int, ? int: the first and the last movie_id. ? int: at most so many neighbours each.
+-- One row per movie that has a list: movie_id, title, year, neighbours, best first: {movie_id, title, year, similarity}.
+select
+    movie_id, any_value(movies.title) as title, any_value(movies.year) as year,
+    list(
+        {movie_id: neighbour_id, title: neighbour.title, year: neighbour.year, similarity: similarity} order by rank
+    ) as neighbours
+from neighbours
+join movies using (movie_id)
+join movies as neighbour on neighbour.movie_id = neighbour_id
+where movie_id between ?::int and ?::int and rank <= ?::int
+group by movie_id
+order by movie_id;
