@@ -1,8 +1,10 @@
 """The warehouse for analysts: views and comments in serving.duckdb, the page that explains them, files to export."""
 
 import csv
+import importlib.util
 import json
 import multiprocessing
+import re
 import resource
 import shutil
 import socket
@@ -15,10 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from fakeredis import TcpFakeServer
 
-from pipeline import export, release, schemas, serving
+from pipeline import analyst, export, release, schemas, serving
 from pipeline.__main__ import main
 from pipeline.config import PipelineError
-from tests.conftest import MOVIES, NEIGHBOURS, publish
+from tests.conftest import MOVIES, NEIGHBOURS, ROOT, publish
+
+PAGE = (ROOT / "docs" / "warehouse.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,55 @@ def test_tables_and_views_are_those_that_are_described(connection):
         types = [row[:2] for row in connection.execute(f"describe {table}").fetchall()]
         assert types == schemas.duckdb_schema(table)
     assert {column.name for columns in described.values() for column in columns} >= set(schemas.UNITS)
+
+
+def test_the_page_has_every_column_and_every_question():
+    spec = importlib.util.spec_from_file_location("make_warehouse", ROOT / "docs" / "make_warehouse.py")
+    make_warehouse = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_warehouse)
+    mend = ".venv/bin/python docs/make_warehouse.py"
+    assert make_warehouse.filled(PAGE, "tables", make_warehouse.tables()) == PAGE, f"{mend} --tables"
+    asked = re.findall(r"### \d+\. ([^\n]*)\n\n```sql\n(.*?)\n```\n\n\|", PAGE, re.S)
+    assert asked == [tuple(example) for example in analyst.examples()], mend
+
+
+@pytest.fixture
+def project(tmp_path, warehouse, monkeypatch):
+    """A folder with what the page's snippets read, to run them in."""
+    shutil.copytree(warehouse, tmp_path / "warehouse")  # a file that is open is not opened again in another way
+    (tmp_path / "pipeline").symlink_to(ROOT / "pipeline")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_snippets_in_python_give_the_answer_of_duckdb(project, connection, spark):
+    statement = (ROOT / "pipeline" / "sql" / "examples" / "4_hubs.sql").read_text(encoding="utf-8")
+    expected = connection.execute(statement).fetchall()
+    assert len(expected) == 6 and expected[1] == ("The Matrix", 1999, 270, 2, 1)
+    snippets = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    assert len(snippets) == 4 and "spark.sql" in snippets[1] and "polars" in snippets[3]
+    for snippet in snippets:
+        namespace = {}
+        # Java stays in the folder that it was started in.
+        exec(snippet.replace('"warehouse/', f'"{project}/warehouse/'), namespace)
+        hubs = namespace["hubs"]
+        rows = hubs.rows() if "polars" in snippet else hubs.itertuples(index=False, name=None)
+        assert [tuple(row) for row in rows] == expected
+
+
+def test_the_snippet_in_r_gives_the_answer_of_duckdb(project, connection, folder):
+    if not shutil.which("Rscript"):
+        pytest.skip("R is not installed")
+    export.export(folder, project / "lists.csv")
+    (snippet,) = re.findall(r"```r\n(.*?)```", PAGE, re.S)
+    (project / "hubs.R").write_text(f'{snippet}\nwrite.csv(hubs, "hubs.csv", row.names = FALSE)\n', encoding="utf-8")
+    subprocess.run(["Rscript", "hubs.R"], check=True, stdout=subprocess.DEVNULL)
+    with open("hubs.csv", encoding="utf-8", newline="") as file:
+        _, *lines = csv.reader(file)
+    query = (
+        "select movie_id, title, year, on_lists, at_the_top from hubs where on_lists > 0 order by on_lists desc, title"
+    )
+    assert [tuple(line) for line in lines] == [tuple(map(str, row)) for row in connection.execute(query).fetchall()]
 
 
 # A title that JSON, CSV and Redis' protocol each have to take care of.

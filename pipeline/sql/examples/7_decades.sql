@@ -5,4 +5,4 @@ select
 from movies
 where year is not null and n_ratings > 0
 group by decade
-order by decade;
+order by stars desc, decade;
