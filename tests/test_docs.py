@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from pipeline import schemas
+from pipeline import analyst, release, schemas, serving
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,10 +64,21 @@ def test_the_readme_shows_what_its_commands_print(checkout):
     assert_prints_what_it_shows(checkout, sessions)
 
 
-@pytest.mark.parametrize(("page", "commands"), [("privacy.md", 3), ("operations.md", 1)])
-def test_other_pages_show_what_their_commands_print(checkout, page, commands):
+def live_release(checkout):
     if not (checkout / "warehouse" / "CURRENT").exists():
         assert_prints_what_it_shows(checkout, list(console_sessions(README))[:1])
+    return release.release_dir(checkout / "warehouse")
+
+
+@pytest.mark.parametrize("example", analyst.examples(), ids=lambda example: example.question)
+def test_every_question_has_an_answer_on_real_data(checkout, example):
+    with serving.connect(live_release(checkout)) as connection:
+        assert connection.execute(example.statement).fetchall()
+
+
+@pytest.mark.parametrize(("page", "commands"), [("privacy.md", 3), ("operations.md", 1), ("warehouse.md", 1)])
+def test_other_pages_show_what_their_commands_print(checkout, page, commands):
+    live_release(checkout)
     sessions = list(console_sessions((ROOT / "docs" / page).read_text(encoding="utf-8")))
     assert len(sessions) == commands
     assert_prints_what_it_shows(checkout, sessions)
