@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from pipeline import serving
 from pipeline.config import PipelineError
@@ -92,16 +89,20 @@ def _batches(connection: duckdb.DuckDBPyConnection, ids: list[int], columns: str
 
 
 def _parquet(path: Path, batches: Batches) -> None:
+    from pyarrow.parquet import ParquetWriter  # slow to import, and other commands do without
+
     first = next(batches).to_arrow_table()
-    with pa.parquet.ParquetWriter(path, first.schema, compression="zstd") as writer:
+    with ParquetWriter(path, first.schema, compression="zstd") as writer:
         writer.write_table(first)
         for batch in batches:
             writer.write_table(batch.to_arrow_table())
 
 
 def _csv(path: Path, batches: Batches) -> None:
+    from pyarrow.csv import CSVWriter
+
     first = next(batches).to_arrow_table()
-    with pa.csv.CSVWriter(path, first.schema) as writer:
+    with CSVWriter(path, first.schema) as writer:
         writer.write_table(first)
         for batch in batches:
             writer.write_table(batch.to_arrow_table())
