@@ -153,7 +153,8 @@ def _pack(options: argparse.Namespace, warehouse: Path, console: Console) -> Non
 
 
 def _fetch(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    print(f"live is now {archive.fetch(warehouse, options.source, max_bytes=options.max_mib * 2**20)}")
+    bounds = {"max_bytes": options.max_mib * 2**20, "keep": options.config.warehouse.keep}
+    print(f"live is now {archive.fetch(warehouse, options.source, **bounds)}")
 
 
 def _ready(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

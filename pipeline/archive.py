@@ -43,11 +43,11 @@ def pack(warehouse: Path, out: Path, release_id: str | None = None) -> tuple[str
     return folder.name, target.stat().st_size, digest
 
 
-def fetch(warehouse: Path, source: str, *, max_bytes: int) -> str:
+def fetch(warehouse: Path, source: str, *, max_bytes: int, keep: int = 0) -> str:
     """Bring a packed release into the warehouse, make it live, and return its id.
 
     source: http(s) address or path of the file, with '#sha256=HEX' behind it when it must be that very one.
-    max_bytes: the most that the file, and what is in it, may take.
+    max_bytes: the most that the file, and what is in it, may take; keep: newest releases that stay, 0 keeps all.
     What arrives is unpacked aside: exactly the files that its manifest names, each of the size and sha256 that stand
     there. Only then does it become a release, in one step. A release that is here already is made live.
     Raises PipelineError, with the live release as it was, when it cannot be had or is not whole.
@@ -62,6 +62,7 @@ def fetch(warehouse: Path, source: str, *, max_bytes: int) -> str:
                 raise ValueError(f"its sha256 is {found}")
             release_id = _unpack(file, folder, max_bytes)
             release.admit(warehouse, folder, release_id)
+            release.retire(warehouse, keep)
         except requests.RequestException as error:
             answer = error.response
             reason = type(error).__name__ if answer is None else f"{answer.status_code} {answer.reason}"

@@ -61,6 +61,8 @@ def test_a_packed_release_is_fetched_whole_and_goes_live(warehouse, packed, site
     publish(tmp_path)
     assert release.current_id(tmp_path) != here.name
     assert fetch(packed, tmp_path) == 0 and release.current_id(tmp_path) == here.name  # it was here already
+    publish(tmp_path)
+    assert fetch(packed, tmp_path, "--set", "warehouse.keep=1") == 0 and len(release.published_ids(tmp_path)) == 2
 
 
 def rewritten(packed, target, change):
