@@ -7,6 +7,7 @@ cannot be had, Debian's bookworm with its own Python 3.11, made by debootstrap, 
 hour, most of it Spark making the site's release.
 """
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.__main__ import main
 from tests.conftest import ROOT
@@ -67,18 +69,26 @@ def built(target):
     return f"localhost/ten-films-{target}"
 
 
+SAMPLE = ["data.dir=data/sample", "evaluation.enabled=false", "als.rank=8", "neighbours.k=12"]
+SAMPLE = [word for option in SAMPLE for word in ("--set", option)]
+
+
 @pytest.fixture(scope="module")
-def warehouse(base, tmp_path_factory):
-    """A release of the sample, made in the batch image: a folder that user 1000 may write to, as are its logs."""
+def volumes(tmp_path_factory):
+    """What the batch may write to: folders of user 1000, as options of podman, and the warehouse."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("warehouse", "logs")}
     for folder in folders.values():
         os.chown(folder, USER, USER)
-    mounts = [word for name, folder in folders.items() for word in ("-v", f"{folder}:/app/{name}")]
-    options = ["data.dir=data/sample", "evaluation.enabled=false", "als.rank=8", "neighbours.k=12"]
-    settings = [word for option in options for word in ("--set", option)]
-    done = run("podman", "run", "--rm", "--network", "host", *CONFINED, *mounts, built("batch"), *settings)
+    return [word for name, folder in folders.items() for word in ("-v", f"{folder}:/app/{name}")], folders["warehouse"]
+
+
+@pytest.fixture(scope="module")
+def warehouse(base, volumes):
+    """A release of the sample, made in the batch image."""
+    mounts, folder = volumes
+    done = run("podman", "run", "--rm", "--network", "host", *CONFINED, *mounts, built("batch"), *SAMPLE)
     assert "is live in" in done.stdout
-    return folders["warehouse"]
+    return folder
 
 
 @pytest.fixture
@@ -130,3 +140,34 @@ def test_the_site_image_answers_as_it_comes(base, start):
     assert_confined(container)
     search = run("podman", "exec", container, ".venv/bin/python", "-m", "pipeline", "search", "toy story").stdout
     assert "Toy Story 2" in search
+
+
+def test_the_compose_file_s_cluster_makes_a_release(warehouse, volumes):
+    """Its services one by one, as podman alone has no compose: one network, this machine's, on a port of its own."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    before = (warehouse / "CURRENT").read_text()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    network = ["--network", "host", "--add-host", "master:127.0.0.1", "--add-host", f"{socket.gethostname()}:127.0.0.1"]
+
+    def command(name, *options):
+        entrypoint = services[name].get("entrypoint")
+        entry = ["--entrypoint", json.dumps(entrypoint)] if entrypoint else []
+        words = [word.replace("7077", port) for word in services[name]["command"]]
+        return ["podman", "run", *options, *network, *CONFINED, *volumes[0], *entry, built("batch"), *words]
+
+    started = [run(*command("master", "-d")).stdout.strip()]
+    try:
+        started += [
+            run(*command("worker", "-d")).stdout.strip() for _ in range(services["worker"]["deploy"]["replicas"])
+        ]
+        deadline = time.monotonic() + 120
+        while (logs := run("podman", "logs", started[0])).stderr.count("Registering worker") < len(started) - 1:
+            assert time.monotonic() < deadline, logs.stderr
+            time.sleep(1)
+        done = run(*command("cluster", "--rm"), *SAMPLE)
+        assert "is live in" in done.stdout and (warehouse / "CURRENT").read_text() != before
+        assert "Registering app" in run("podman", "logs", started[0]).stderr
+    finally:
+        run("podman", "rm", "-f", *started)
