@@ -1,10 +1,11 @@
 """A recommendation as a card: HTML of our own with everything from the catalogue escaped."""
 
 from html import escape
+from zlib import crc32
 
 from pipeline.recommend import Recommendation
 
-# The hue of a drawn poster, in degrees, by the first genre that is here.
+# The hue of a drawn poster, in degrees, by the first genre that is here; others have their own.
 HUES = {
     "Animation": 28, "Children": 40, "Comedy": 48, "Musical": 320, "Romance": 340, "Drama": 222, "Western": 20,
     "Adventure": 150, "Fantasy": 280, "Sci-Fi": 190, "Action": 5, "War": 80, "Horror": 355, "Thriller": 250,
@@ -32,9 +33,9 @@ SMALL_WORDS = {
 WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.0, "fair")]
 
 
-def card(row: Recommendation, strength: float | None, poster: str | None) -> str:
+def card(row: Recommendation, strength: float | None, poster: str | None, best: float = 5.0) -> str:
     """Return a card's HTML. strength: see Recommender.strengths, None where the favourites have no lists. poster: an
-    image as a data: address, None for a drawn one."""
+    image as a data: address, None for a drawn one. best: the most stars there are."""
     year = f'<span class="year">{row.year}</span>' if row.year else ""
     return (
         f'<article class="film">{poster_image(row, poster)}<div class="about">'
@@ -42,7 +43,7 @@ def card(row: Recommendation, strength: float | None, poster: str | None) -> str
         f'<p class="genres">{" · ".join(map(escape, row.genres)) or "no genres listed"}</p>'
         f"{match_bar(strength)}"
         f'<p class="because">{reason(row)}</p>'
-        f'<p class="facts">{" · ".join(facts(row))}</p>'
+        f'<p class="facts">{" · ".join(facts(row, best))}</p>'
         "</div></article>"
     )
 
@@ -51,7 +52,10 @@ def poster_image(row: Recommendation, poster: str | None) -> str:
     """Return the poster, or one drawn from the title's first letters in the colour of its genre."""
     if poster:
         return f'<img class="poster" alt="" src="{escape(poster)}">'
-    hue = next((HUES[genre] for genre in row.genres if genre in HUES), 222)
+    first = row.genres[0] if row.genres else ""
+    hue = next(
+        (HUES[genre] for genre in row.genres if genre in HUES), 222 + crc32(first.encode(errors="replace")) % 360
+    )
     words = [word for word in row.title.split() if word.lower() not in SMALL_WORDS and word[0].isalnum()]
     initials = "".join(word[0] for word in words[:2]).upper() or "·"
     return f'<div class="poster drawn" style="--hue:{hue}" aria-hidden="true"><span>{escape(initials)}</span></div>'
@@ -83,12 +87,14 @@ def reason(row: Recommendation) -> str:
     return "Much liked by everyone; not tied to your favourites" if row.because else "Much liked by everyone"
 
 
-def facts(row: Recommendation) -> list[str]:
+def facts(row: Recommendation, best: float = 5.0) -> list[str]:
     """Return what is known about the title, as HTML: how well and how often it was rated, and where to read on."""
     said = []
+    people = "1 person" if row.n_ratings == 1 else f"{row.n_ratings:,} people"
     if row.mean_rating is not None:
-        people = "1 person" if row.n_ratings == 1 else f"{row.n_ratings:,} people"
-        said.append(f'<span class="stars">★ {row.mean_rating:.1f}</span> of 5 by {people}')
+        said.append(f'<span class="stars">★ {row.mean_rating:.1f}</span> of {best:g} by {people}')
+    elif row.n_ratings:  # events have no stars
+        said.append(f"chosen by {people}")
     else:
         said.append("not rated yet")
     links = []

@@ -14,10 +14,10 @@ SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"
 OTHER, SERVED_COLOUR = "#868686", "#d55e00"
 
 
-def map_chart(places: list[Place], explored: int | None, near: set[int], ink: str) -> alt.LayerChart:
+def map_chart(places: list[Place], explored: int | None, near: set[int], ink: str, item: str) -> alt.LayerChart:
     """Return the map; explored and near: movie ids that stand out. Selection 'point': movie_id of a clicked one.
 
-    ink: colour of text.
+    ink: colour of text. item: what the points stand for.
     """
     table = pd.DataFrame(
         {
@@ -45,9 +45,9 @@ def map_chart(places: list[Place], explored: int | None, near: set[int], ink: st
         shape=alt.Shape("genre:N", scale=alt.Scale(domain=genres, range=shapes), legend=legend),
         description="film:N",
         tooltip=[
-            alt.Tooltip("film:N", title="Film"),
+            alt.Tooltip("film:N", title=item),
             alt.Tooltip("genres:N", title="Genres"),
-            alt.Tooltip("ratings:Q", title="Ratings", format=","),
+            alt.Tooltip("ratings:Q", title="People", format=","),
         ],
     )
     point = alt.selection_point(name="point", fields=["movie_id"], on="click", empty=False)

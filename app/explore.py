@@ -1,21 +1,22 @@
-"""Explore: any film's own list, with links onward, and the map of the catalogue. DuckDB only, no Spark."""
+"""Explore: any title's own list, with links onward, and the map of the catalogue. DuckDB only, no Spark."""
 
 import streamlit as st
 
 from app.charts import map_chart
-from app.shared import NOTHING, ink, live_release, open_release, plain, warehouse
+from app.shared import NOTHING, ink, live_release, open_release, plain, settings, warehouse, word
 from pipeline import release
-from pipeline.config import PipelineError
 from pipeline.recommend import Match, Neighbour, Place, Recommender, named
 
 FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
 
 
 def page() -> None:
-    """Draw the page; the address holds the film, so that it can be sent to a friend."""
+    """Draw the page; the address holds the title, so that it can be sent to a friend."""
     recommender = live_release()
     st.title("Explore")
-    st.caption("Every film has a list of the films that go with it. Recommendations are made from these lists.")
+    st.caption(
+        f"Each {word().item} has a list of {word().items} that go with it. Recommendations are made from these lists."
+    )
     search(recommender)
     movie = chosen(recommender)
     rows = recommender.similar(movie.movie_id, st.session_state.get("length", FIRST)) if movie else []
@@ -25,9 +26,13 @@ def page() -> None:
 
 
 def search(recommender: Recommender) -> None:
-    """Draw the search field and its matches; a click on a match explores it. Without either, offer well-known films."""
+    """Draw the search field and its matches; a click on a match explores it. Without either, offer well-known ones."""
     text = st.text_input(
-        "Search a film", key="explore-search", type="search", live="300ms", placeholder="the matrix, amelie, heat ..."
+        f"Search {word().items}",
+        key="explore-search",
+        type="search",
+        live="300ms",
+        placeholder=f"{', '.join(settings().example.favourites)} ...",
     )
     if text:
         matches = recommender.search(text, k=6)
@@ -61,23 +66,22 @@ def chosen(recommender: Recommender) -> Match | None:
     text = st.query_params.get("movie")
     if not text:
         return None
-    try:
-        return recommender.resolve(f"id:{text}")
-    except PipelineError:
-        st.info(
-            f"This catalogue has no film with the number {plain(text[:20])}. Search it by title.",
-            icon=NOTHING,
-        )
-        return None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 2**31
+    if found := recommender.movies([number] if number < 2**31 else []):
+        return found[0]
+    st.info(
+        f"This catalogue has no {word().item} with the number {plain(text[:20])}. Search it by title.", icon=NOTHING
+    )
+    return None
 
 
 def show_list(movie: Match, rows: list[Neighbour]) -> None:
     """Draw what is known of a movie, and its list."""
     st.header(plain(named(movie)), anchor=False)
     genres = " · ".join(map(plain, movie.genres)) or "no genres listed"
-    st.caption(f"{genres} · {movie.n_ratings:,} ratings")
+    st.caption(f"{genres} · {movie.n_ratings:,} people")
     if not rows:
-        st.info("Too little is known of this film to say what goes with it.", icon=NOTHING)
+        st.info("Too little is known of it to say what goes with it.", icon=NOTHING)
         return
     st.markdown("**Goes with it**, the best first. The bars compare with the first one; a click goes on from there.")
     for row in rows:
@@ -117,11 +121,11 @@ def show_map(places: list[Place], movie: Match | None, rows: list[Neighbour]) ->
     st.caption(f"{words} Click a point to explore it. With the shift key, the wheel zooms and the mouse drags.")
     near = {row.movie_id for row in rows}
     st.altair_chart(
-        map_chart(places, movie.movie_id if movie else None, near, ink()),
+        map_chart(places, movie.movie_id if movie else None, near, ink(), settings().page.item.capitalize()),
         key="map",
         on_select=explore_point,
         selection_mode=["point"],
-        alt=f"Map of {len(places):,} films as points, coloured by genre. The list above holds what stands out in it.",
+        alt=f"Map: {len(places):,} {word().items} as points, coloured by genre. The list above holds what stands out.",
     )
 
 

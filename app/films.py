@@ -1,4 +1,4 @@
-"""The page for visitors: search for titles, pick favourites, get ten films with reasons, and steer."""
+"""The page for visitors: search for titles, pick favourites, get ten with reasons, and steer."""
 
 import threading
 
@@ -8,7 +8,7 @@ from app import keep, steer
 from app.address import Choice, from_address, to_address
 from app.cards import card
 from app.posters import posters
-from app.shared import live_release, plain, settings
+from app.shared import live_release, plain, settings, word
 from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, named
 
 AT_ONCE = 2
@@ -34,7 +34,7 @@ def draw() -> None:
     recommender = live_release()
     catalogue = catalogue_of(recommender, recommender.release_id)
     begin(recommender, catalogue)
-    st.title("Ten films for you")
+    st.title(f"Ten {word().items} for you")
     with st.container(key="search-area", gap=None):
         search(recommender)
     picked(recommender)
@@ -43,7 +43,7 @@ def draw() -> None:
     choice = steer.chosen(catalogue)
     st.query_params.from_dict(to_address(choice))
     films(recommender, choice, catalogue)
-    st.caption(f"Release {recommender.release_id}. Data: MovieLens, F. M. Harper and J. A. Konstan, 2015.")
+    st.caption(f"Release {recommender.release_id}. {plain(settings().page.credit)}")
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -84,12 +84,12 @@ def search(recommender: Recommender) -> None:
         st.rerun()
     full = len(st.session_state.favourites) >= MAX_FAVOURITES
     text = st.text_input(
-        "A film you love",
+        f"{word().Items} you love",
         key="search",
         type="search",
         live="80ms",
         icon=":material/search:",
-        placeholder="toy story, amelie, the matrix ...",
+        placeholder=f"{', '.join(settings().example.favourites)} ...",
         disabled=full,
         help=f"{MAX_FAVOURITES} favourites are the limit: take one off the list first" if full else None,
     )
@@ -142,7 +142,7 @@ def picked(recommender: Recommender) -> None:
                     args=(movie.movie_id,), icon=":material/close:", help="Take it off your favourites",
                 )  # fmt: skip
     else:
-        st.markdown("Pick a film or two that you love, and get ten that go with them. For a start:")
+        st.markdown(f"Pick one or two {word().items} that you love, and get ten that go with them. For a start:")
         with st.container(horizontal=True, key="starters", gap="small"):
             for movie in starters_of(recommender, recommender.release_id):
                 if movie.movie_id not in state.dislikes:
@@ -167,11 +167,11 @@ def show_example(recommender: Recommender) -> None:
 
 
 def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> None:
-    """Draw the ten films, what a filter leaves, and the query behind them."""
+    """Draw the ten, what a filter leaves, and the query behind them."""
     favourites = list(choice.favourites)
     rows = recommender.recommend(favourites, LENGTH, choice.steering)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.subheader("Ten films that go with them" if favourites else "Meanwhile: what most people like")
+        st.subheader(f"Ten {word().items} that go with them" if favourites else "Meanwhile: what most people like")
         if favourites:
             st.button("Surprise me", icon=":material/casino:", on_click=steer.surprise, help="Another mix of what fits")
             keep.keep(choice)
@@ -200,9 +200,9 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
 def film(
     row: Recommendation, strength: float | None, poster: str | None, release_id: str, favourites: tuple[int, ...]
 ) -> None:
-    """Draw one film with its buttons."""
+    """Draw one card with its buttons."""
     with st.container(border=True, key=f"film-{row.movie_id}", height="stretch", gap="small"):
-        st.html(card(row, strength, poster))
+        st.html(card(row, strength, poster, best=settings().data.max_rating))
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom", height="stretch"):
             full = len(st.session_state.favourites) >= MAX_FAVOURITES
             st.button("More like this", key=f"more-{row.movie_id}", on_click=pick, args=(row.movie_id,),

@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.charts import accuracy_chart
-from app.shared import NOTHING, WRONG, ink, live_release, open_release, plain, warehouse
+from app.shared import NOTHING, WRONG, ink, live_release, open_release, plain, warehouse, word
 from pipeline import release
 from pipeline.comparison import Change, compare
 from pipeline.config import PipelineError
@@ -148,17 +148,17 @@ def show_comparison(recommender: Recommender) -> None:
         st.info(f"That release does not know {names}.", icon=NOTHING)
     if found.favourites:
         rows = [(row.rank or "–", named(row), row.before or "–", moved(row)) for row in [*found.now, *found.gone]]
-        table(["Now", "Film", "Then", "Change"], rows, "The ten films of both releases")
+        table(["Now", word().Item, "Then", "Change"], rows, "The ten of both releases")
 
 
 def favourites() -> list[int]:
-    """Return the movie ids that the visitor picked on the page Films."""
+    """Return the movie ids that the visitor picked on the first page."""
     kept = st.session_state.get("favourites") or []
     return [movie for movie in kept if type(movie) is int][:MAX_FAVOURITES]
 
 
 def moved(row: Change) -> str:
-    """Return in words what became of a film."""
+    """Return in words what became of a title."""
     words = {"new": "new", "gone": "gone", "same": "same", "up": f"up\u00a0{row.by}", "down": f"down\u00a0{row.by}"}
     return words[row.what]
 
@@ -176,7 +176,7 @@ def show_releases(live: str) -> None:
             rows.append((name, at(about), sizes.get("movies", "?"), sizes.get("neighbours", "?")))
         except PipelineError:
             rows.append((name, "cannot be read", "?", "?"))
-    table(["Release", "Made", "Films", "Neighbours"], rows, "All releases, the newest first")
+    table(["Release", "Made", word().Items, "Neighbours"], rows, "All releases, the newest first")
     if len(ids) > SHOWN:
         st.caption(f"The newest {SHOWN} of {len(ids):,}.")
 

@@ -63,6 +63,13 @@ def plain(text: str) -> str:
     return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-.!|~:$&" else char for char in text)
 
 
+def word() -> SimpleNamespace:
+    """Return what the catalogue holds, as Markdown shows it: item, one, and items, several; Item and Items begin so."""
+    words = {"item": settings().page.item, "items": settings().page.items}
+    words |= {name.capitalize(): text[:1].upper() + text[1:] for name, text in words.items()}
+    return SimpleNamespace(**{name: plain(text) for name, text in words.items()})
+
+
 def ink() -> str:
     """Return the colour of text on the visitor's page."""
     return "#f5f5f4" if st.context.theme.type == "dark" else "#292524"

@@ -1,5 +1,6 @@
 """The web page: opens the live release, then draws the page that the visitor chose. DuckDB only, no Spark."""
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import streamlit as st
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
 from app import films
-from app.shared import live_release, settings
+from app.shared import NOTHING, live_release, settings
 from pipeline.config import PipelineError
 
 STYLE = Path(__file__).with_name("style.css")
@@ -18,11 +19,15 @@ STYLE = Path(__file__).with_name("style.css")
 
 def main() -> None:
     """Draw the page."""
-    st.set_page_config(page_title="Ten films for you", page_icon="🎬", layout="wide")
+    title = "Ten for you"
+    with contextlib.suppress(PipelineError):
+        title = f"Ten {settings().page.items} for you"
+    st.set_page_config(page_title=title, page_icon="✨", layout="wide")
     st.html(STYLE)
     try:
+        words = settings().page.items
         pages = [
-            st.Page(films.page, title="Films", icon=":material/movie:", default=True),
+            st.Page(films.page, title=words[:1].upper() + words[1:], icon=":material/recommend:", default=True),
             st.Page(later("explore"), title="Explore", icon=":material/explore:", url_path="explore"),
             st.Page(later("releases"), title="Behind the curtain", icon=":material/theaters:", url_path="releases"),
         ]
@@ -31,7 +36,7 @@ def main() -> None:
         page = st.navigation(pages, position="top")
         live_release()
     except PipelineError as error:
-        st.info(f"There is nothing to recommend from yet. {error}", icon="🎞️")
+        st.info(f"There is nothing to recommend from yet. {error}", icon=NOTHING)
         st.stop()
     page.run()
 

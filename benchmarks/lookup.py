@@ -220,7 +220,8 @@ def movies(rng: np.random.Generator, ids: np.ndarray, n_ratings: np.ndarray) -> 
     genres = [sorted({GENRES[g] for g in row[:m]}) for row, m in zip(drawn, many, strict=True)]
     raw = [f"{title} ({year})" for title, year in zip(titles, years, strict=True)]
     imdb_ids = [f"tt{movie:07d}" for movie in ids]
-    columns = [ids, titles, years, genres, imdb_ids, ids, n_ratings, rng.uniform(2, 4.5, n), raw]
+    stars, item_ids = rng.uniform(2, 4.5, n), [str(movie) for movie in ids]
+    columns = [ids, titles, years, genres, imdb_ids, ids, n_ratings, stars, raw, item_ids]
     return pa.table(columns, schemas.names("movies"))
 
 

@@ -166,7 +166,7 @@ def one_visit(browser: Browser, address: str, movie: Match) -> tuple[float, floa
 
 def field(page: Page) -> Locator:
     """Return the page's search field."""
-    return page.get_by_label("A film you love").first
+    return page.get_by_label("Films you love").first
 
 
 async def many_visits(address: str, movies: list[int], visitors: int) -> tuple[list[float], list[float], int]:

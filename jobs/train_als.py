@@ -6,7 +6,7 @@ from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline import ingest, reader
+from pipeline import ingest, reader, release, schemas
 from pipeline.config import PipelineError
 from pipeline.factors import item_factors_table, likes_table, train_als
 from pipeline.job import Run, start
@@ -24,45 +24,73 @@ def main(run: Run) -> None:
 
 def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
     """Return ratings and words, persisted, and between them the movies table, saved; save what was rejected."""
-    config, spark = run.config, run.spark
+    config, spark, data = run.config, run.spark, run.config.data
+    events, mapping = data.kind == "events", reader.mapping(data)
     with run.stage("ingest") as stage:
-        read_more = reader.read_more_ratings(spark, config.data.more_ratings)
-        read_ratings = reader.together(reader.read_ratings(spark, config.data.dir), read_more)
-        read_movies = reader.read_movies(spark, config.data.dir)
-        read_links = reader.read_links(spark, config.data.dir)
-        read_tags = reader.read_tags(spark, config.data.dir)
-        read_imdb = reader.read_imdb(spark, config.data.dir)
-        checked_movies = ingest.checked_movies(read_movies).persist()
+        read_more = reader.read_more_ratings(spark, data.more_ratings, mapping)
+        read_ratings = reader.together(reader.read_ratings(spark, data.dir, mapping), read_more)
+        read_movies = reader.read_movies(spark, data.dir, mapping)
+        read_links = reader.read_links(spark, data.dir, mapping)
+        read_tags = reader.read_tags(spark, data.dir, mapping)
+        read_imdb = reader.read_imdb(spark, data.dir)
+        items, users = numbers(run, read_movies, [read_ratings, read_tags]) if data.ids == "string" else (None, None)
+        titles = {"plain_titles": data.titles == "plain", "genre_separator": data.genre_separator}
+        checked_movies = ingest.checked_movies(read_movies, items, **titles).persist()
         known = checked_movies.where("reason is null")
-        bounds = {"min_rating": config.data.min_rating, "max_rating": config.data.max_rating}
-        checked_ratings = ingest.checked_ratings(read_ratings, known, **bounds).persist()
+        bounds = {"min_rating": data.min_rating, "max_rating": data.max_rating, "events": events}
+        checked_ratings = ingest.checked_ratings(read_ratings, known, users, **bounds).persist()
         more = reader.files(read_more)
-        places = " and ".join(place for place in (config.data.dir, config.data.more_ratings) if place)
-        tally, stars = ingest.require_sound(checked_ratings, config.data.max_rejected_share, places, more)
-        ratings = ingest.accepted_ratings(checked_ratings)
-        movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings), files=1)
-        checked_tags = read_tags and ingest.checked_tags(read_tags, known).persist()
+        places = " and ".join(place for place in (data.dir, data.more_ratings) if place)
+        tally, stars = ingest.require_sound(checked_ratings, data.max_rejected_share, places, more)
+        ratings = ingest.accepted_ratings(checked_ratings, events=events)
+        if events:
+            ratings = ratings.persist()  # added up once
+        of_ids = {"text_ids": items is not None, "events": events}
+        movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings, **of_ids), files=1)
+        checked_tags = read_tags and ingest.checked_tags(read_tags, known, users).persist()
         words = ingest.words_table(movies, checked_tags, read_imdb).persist()  # every split of an evaluation asks again
         checked = [(checked_ratings, read_ratings), (checked_movies, read_movies)]
         checked += [(checked_tags, read_tags)] if read_tags else []
         rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
         run.record_inputs([read_ratings, read_movies, read_links, read_tags, read_imdb], tally)
-        if stars[0] == stars[1]:
+        if events:
+            step = max(config.likes.min_rating - config.likes.neutral_rating, 0.0)
+            ratings = ingest.events_as_likes(ratings, like_rating=like_rating(config), weight=step)
+        elif stars[0] == stars[1]:
             likes = ingest.interactions_as_likes(checked_ratings, like_rating(config), more)
             ratings = ingest.accepted_ratings(likes)
-        stage.note = f"{tally['accepted']:,} ratings of {movies.count():,} movies, {rejected.count():,} rows rejected"
+        of = f"{tally['accepted']:,} {data.kind} of {movies.count():,} movies"
+        stage.note = f"{of}, {rejected.count():,} rows rejected"
     return ratings, movies, words
+
+
+def numbers(run: Run, movies: reader.Rows, sources: list[reader.Rows | None]) -> tuple[DataFrame, DataFrame]:
+    """Return the integers that stand for ids that are text, numbered_items and numbered_users, persisted.
+
+    An item keeps the number that it has in a published release of the same warehouse, so that links, sessions and
+    comparisons of releases stay right.
+    """
+    folders, largest = release.numbered_before(run.warehouse)
+    kept = None
+    if folders:
+        before = run.spark.read.schema(schemas.spark_schema("movies")).parquet(*[f"{f}/movies" for f in folders])
+        before = before.select("item_id", "movie_id", F.col("_metadata.file_path").alias("file"))
+        kept = before.groupBy("item_id").agg(F.max_by("movie_id", "file").alias("movie_id"))
+    items = ingest.numbered_items(movies, kept, largest).persist()
+    run.build.manifest["largest_movie_id"] = max(largest, items.agg(F.max("movie_id")).head()[0] or 0)
+    return items, ingest.numbered_users(*filter(None, sources)).persist()
 
 
 def load_tests(run: Run) -> DataFrame:
     """Return the interactions of the file evaluation.test: user_id, movie_id, rating."""
     config, path = run.config, run.config.evaluation.test
-    tests = ingest.interactions_table(reader.read_ratings(run.spark, path)).persist()
+    tests = ingest.interactions_table(reader.read_ratings(run.spark, path, reader.mapping(config.data))).persist()
     unknown = F.col("user_id").isNull() | F.col("movie_id").isNull()
     lowest, highest, refused = tests.agg(F.min("rating"), F.max("rating"), F.count_if(unknown)).head()
     if refused or lowest is None:
         raise PipelineError(f"{path}: {refused:,} rows have no user and movie as 32-bit integers; mend the file")
-    return ingest.interactions_as_likes(tests, like_rating(config)) if lowest == highest else tests
+    alike = lowest == highest or config.data.kind == "events"
+    return ingest.interactions_as_likes(tests, like_rating(config)) if alike else tests
 
 
 def like_rating(config: SimpleNamespace) -> float:

@@ -46,14 +46,14 @@ def _parser() -> argparse.ArgumentParser:
         configuration.add_arguments(sub)
         return sub
 
-    sub = command("recommend", _recommend, "ten movies for a few favourites")
-    sub.add_argument("titles", nargs="+", help="titles as you remember them, or id:MOVIE_ID")
+    sub = command("recommend", _recommend, "ten titles for a few favourites")
+    sub.add_argument("titles", nargs="+", help="titles as you remember them, or id:ID")
     sub.add_argument("-k", type=int, default=10, help="length of the list (10)")
-    sub = command("search", _search, "movies whose title matches")
+    sub = command("search", _search, "what has a title like this")
     sub.add_argument("text", nargs="+", help="a title; typos are forgiven")
     sub.add_argument("-k", type=int, default=10, help="length of the list (10)")
-    sub = command("similar", _similar, "one movie's own list")
-    sub.add_argument("title", help="a title, or id:MOVIE_ID")
+    sub = command("similar", _similar, "one title's own list")
+    sub.add_argument("title", help="a title, or id:ID")
     sub.add_argument("-k", type=int, default=10, help="length of the list (10)")
     sub = command("sql", _sql, "run a query on the live release")
     sub.add_argument("statement", help='e.g. "from recommend([1, 260])"')
@@ -162,8 +162,14 @@ def _ready(options: argparse.Namespace, warehouse: Path, console: Console) -> No
 
 
 def _feedback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    stars = {"worst": options.config.data.min_rating, "best": options.config.data.max_rating}
-    ratings = ratings_of(_opened(options).feedback(), **stars)
+    data = options.config.data
+    if data.kind == "events":  # there is no event for what somebody does not like
+        ratings = [row for row in ratings_of(_opened(options).feedback(), worst=0, best=1) if row.rating]
+    else:
+        ratings = ratings_of(_opened(options).feedback(), worst=data.min_rating, best=data.max_rating)
+    if data.ids == "string" and ratings:
+        names = Recommender(release.release_dir(warehouse)).item_ids([row.movie_id for row in ratings])
+        ratings = [row._replace(movie_id=names[row.movie_id]) for row in ratings if row.movie_id in names]
     path = write_ratings(ratings, options.out)
     print(f"wrote {len(ratings):,} ratings by {len({row.user_id for row in ratings}):,} visitors to {path}")
     print(f"train with them: ./spark-submit.sh --set {shlex.quote(f'data.more_ratings={path}')}")

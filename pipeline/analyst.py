@@ -19,8 +19,8 @@ MAX_BYTES = 5 * 2**20  # of an answer
 GRACE = 3  # seconds that the process gets to start, and to end by itself when its time is up
 SLOTS = threading.BoundedSemaphore(2)  # queries that run at once; the page's other visitors need the rest
 MACROS = [
-    "recommend", "similar", "search_movies", "steered", "eligible", "candidates", "ranked", "listed", "search_words",
-    "search_key", "search_likeness",
+    "recommend", "ids", "similar", "search_movies", "steered", "eligible", "candidates", "ranked", "listed",
+    "search_words", "search_key", "search_likeness",
 ]  # fmt: skip
 
 

@@ -26,11 +26,30 @@ PATHS = (
     "operations.prometheus_file",
 )
 CHOICES = {
+    "data.ids": ("integer", "string"),
+    "data.kind": ("ratings", "events"),
+    "data.titles": ("movielens", "plain"),
     "likes.weight": ("constant", "graded"),
     "als.solver": ("spark", "conjugate_gradient"),
     "neighbours.search": ("exact", "approximate"),
     "neighbours.similarity": ("spectral", "whitened", "cosine"),
     "evaluation.protocol": ("all", "strangers", "histories"),
+}
+# What the keys of a mapping may be.
+KEYS = {
+    "data.columns": (
+        "user_id",
+        "movie_id",
+        "rating",
+        "timestamp",
+        "title",
+        "genres",
+        "year",
+        "imdb_id",
+        "tmdb_id",
+        "tag",
+    ),
+    "data.files": ("ratings", "movies", "links", "tags"),
 }
 # Smallest and largest value; what als: takes is checked by Spark. Ranks are stored as smallint.
 RANGES = {
@@ -133,6 +152,12 @@ def load(overlays: list[str] = (), settings: list[str] = ()) -> SimpleNamespace:
             "als.solver=conjugate_gradient takes als.implicitPrefs=true and als.nonnegative=false only; "
             "change these, or give --set als.solver=spark"
         )
+    if config.data.kind == "events" and not config.als.implicitPrefs:
+        raise PipelineError("data.kind=events has no stars to predict; give --set als.implicitPrefs=true")
+    if config.data.ids == "string" and config.evaluation.test:
+        raise PipelineError("evaluation.test takes data.ids=integer only; give --set evaluation.test=")
+    if not config.data.genre_separator:
+        raise PipelineError("data.genre_separator is empty; give --set 'data.genre_separator=|'")
     known_gates = sorted(gate.name.removesuffix(".sql") for gate in (SQL / "gates" / "bounds").iterdir())
     if unknown := [str(name) for name in config.gates.skip if name not in known_gates]:
         raise PipelineError(f"gates.skip: no gate '{unknown[0]}' can be left out; these can: {', '.join(known_gates)}")
@@ -197,6 +222,13 @@ def _typed(key: str, value: Any, default: Any, where: str) -> Any:
         raise PipelineError(f"{where}: {key} must be {expected}, not {value!r}")
     if key in CHOICES and value not in CHOICES[key]:
         raise PipelineError(f"{where}: {key} must be {' or '.join(CHOICES[key])}, not {value!r}")
+    if key in KEYS:
+        for name, theirs in value.items():
+            if name not in KEYS[key]:
+                raise PipelineError(f"{where}: {key} has no '{name}'; it maps {', '.join(KEYS[key])}")
+            texts = theirs if isinstance(theirs, list) and key == "data.columns" else [theirs]
+            if not texts or not all(isinstance(text, str) and text for text in texts):
+                raise PipelineError(f"{where}: {key} must give a name for {name}, not {theirs!r}")
     low, high = RANGES.get(key, (value, value))
     if key in RANGES and not low <= value <= high:
         raise PipelineError(f"{where}: {key} must lie between {low:g} and {high}, not {value}")

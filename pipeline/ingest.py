@@ -1,5 +1,7 @@
 """From rows as they were read to tables: checked, cleaned, and what is refused with the reason and its place."""
 
+import functools
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -10,71 +12,136 @@ from pipeline.reader import PLACE, Rows
 # Articles that MovieLens moves behind the title ("Matrix, The"), in the languages of its catalogue.
 ARTICLES = "The|A|An|Le|La|Les|El|Los|Las|Il|Lo|Gli|I|Der|Die|Das|Den|Det|De|Het|Een|Ein|Eine|Os|As|Un|Une|Una|Uno"
 MAX_WORD = 100  # characters of a tag
+MAX_ID = 256  # characters of an id that is text
+MAX_COUNT = 1e9  # plays or pieces in one row
+USER_BUCKETS = 4096  # in which users are numbered side by side
 LAST_SECOND = 4_102_444_800  # 2100-01-01: a later timestamp is in milliseconds, or wrong
 
 
-def checked_movies(movies: Rows) -> DataFrame:
+def numbered_items(movies: Rows, kept: DataFrame | None, above: int) -> DataFrame:
+    """Return a number for every id of the catalogue that is text: item_id string, movie_id int.
+
+    kept: item_id, movie_id of earlier releases, which are among the rows and stay as they are; None without any. above:
+    the largest number that was ever given; new ids get those after it, in order of item_id.
+    """
+    texts = movies.frame.where(~F.col("malformed")).select(_text_id("movie_id").alias("item_id"))
+    new = texts.where("item_id is not null").distinct()
+    if kept is not None:
+        new = new.join(kept, "item_id", how="left_anti")
+    # One task sorts the new ids: as many as there are titles, not ratings.
+    place = F.row_number().over(Window.orderBy("item_id"))
+    numbered = new.select("item_id", (place + above).cast("int").alias("movie_id"))
+    return numbered if kept is None else kept.select("item_id", "movie_id").unionByName(numbered)
+
+
+def numbered_users(*sources: Rows) -> DataFrame:
+    """Return a number for every user whose id is text: user string, user_id int from 1 up, without holes.
+
+    The same users get the same numbers. They are not published."""
+    texts = [rows.frame.where(~F.col("malformed")).select(_text_id("user_id").alias("user")) for rows in sources]
+    users = functools.reduce(DataFrame.unionByName, texts).where("user is not null").distinct()
+    users = users.withColumn("bucket", F.pmod(F.xxhash64("user"), F.lit(USER_BUCKETS)))
+    users = users.withColumn("place", F.row_number().over(Window.partitionBy("bucket").orderBy("user")))
+    before = Window.orderBy("bucket").rowsBetween(Window.unboundedPreceding, -1)
+    begins = users.groupBy("bucket").agg(F.count("*").alias("n_users"))
+    begins = begins.select("bucket", F.coalesce(F.sum("n_users").over(before), F.lit(0)).alias("begin"))
+    number = (F.col("begin") + F.col("place")).cast("int")
+    return users.join(F.broadcast(begins), "bucket", how="inner").select("user", number.alias("user_id"))
+
+
+def checked_movies(
+    movies: Rows, items: DataFrame | None = None, *, plain_titles: bool = False, genre_separator: str = "|"
+) -> DataFrame:
     """Check and clean the catalogue; a row per row read.
 
-    movie_id int, title string, year smallint, genres array<string>, raw_title string, reason string (null:
-    accepted), then the row's place. Titles: the year leaves, the article comes to the front; without a title
-    'Movie <id>'. Refused: too few or too many fields, an id that is no 32-bit integer, a repeated id.
+    items: numbered_items where ids are text, None where they are 32-bit integers.
+    movie_id int, title string, year smallint, genres array<string>, raw_title string, item_id string, reason string
+    (null: accepted), then the row's place. Titles: the year leaves, the article comes to the front, unless they are
+    plain; without a title 'Movie <id>', or the id that is text. The year is the title's, else the column's.
+    Refused: too few or too many fields, an unfit id, a repeated id.
     """
+    pattern = rf"\Q{genre_separator}\E"
     genres = F.filter(
-        F.transform(F.split(F.coalesce("genres", F.lit("")), r"\|"), lambda genre: F.trim(genre)),
+        F.transform(F.split(F.coalesce("genres", F.lit("")), pattern), lambda genre: F.trim(genre)),
         lambda genre: (genre != "") & (genre != "(no genres listed)"),
     )
-    raw_title = F.coalesce(F.nullif(F.trim("title"), F.lit("")), F.concat(F.lit("Movie "), F.trim("movie_id")))
+    unnamed = F.concat(F.lit("Movie "), F.trim("movie_id")) if items is None else _text_id("movie_id")
+    raw_title = F.coalesce(F.nullif(F.trim("title"), F.lit("")), unnamed)
+    year = F.expr("try_cast(year as smallint)")
     parsed = movies.frame.select(
         F.expr("try_cast(movie_id as int)").alias("movie_id"),
-        display_title(raw_title).alias("title"),
-        release_year(raw_title).alias("year"),
+        (raw_title if plain_titles else display_title(raw_title)).alias("title"),
+        (year if plain_titles else F.coalesce(release_year(raw_title), year)).alias("year"),
         F.array_distinct(genres).alias("genres"),
         raw_title.alias("raw_title"),
+        _text_id("movie_id").alias("item_id"),
         "malformed",
         *PLACE,
     )
+    unfit = "movie id is not a 32-bit integer"
+    if items is None:
+        parsed = parsed.withColumn("item_id", F.col("movie_id").cast("string"))
+    else:
+        parsed = parsed.drop("movie_id").join(items, "item_id", how="left")
+        unfit = f"movie id is empty or longer than {MAX_ID} characters"
     first = F.row_number().over(Window.partitionBy("movie_id").orderBy("malformed", "file", "position")) == 1
     reason = (
         F.when(F.col("malformed"), "wrong number of fields")
-        .when(F.col("movie_id").isNull(), "movie id is not a 32-bit integer")
+        .when(F.col("movie_id").isNull(), unfit)
         .when(~first, "movie id stands here a second time")
     )
-    return parsed.select("movie_id", "title", "year", "genres", "raw_title", reason.alias("reason"), *PLACE)
+    columns = ["movie_id", "title", "year", "genres", "raw_title", "item_id"]
+    return parsed.select(*columns, reason.alias("reason"), *PLACE)
 
 
-def checked_ratings(ratings: Rows, known: DataFrame, *, min_rating: float, max_rating: float) -> DataFrame:
-    """Check the ratings against the catalogue's ids (known: movie_id); a row per row read.
+def checked_ratings(
+    ratings: Rows, known: DataFrame, users: DataFrame | None = None, *, min_rating: float, max_rating: float,
+    events: bool = False,
+) -> DataFrame:  # fmt: skip
+    """Check the ratings against the catalogue's ids (known: movie_id, item_id); a row per row read.
 
-    user_id int, movie_id int, rating float (stars), rated_at timestamp (UTC; null when not given), reason
-    string (null: accepted), then the row's place. Refused: wrong number of fields, ids that are no 32-bit
-    integers, ratings outside [min_rating, max_rating] or no numbers, timestamps outside 1970 to 2100,
-    movies that are not in the catalogue, and all but the latest rating of a movie by a user (the same
-    second: the later row wins).
+    users: numbered_users where ids are text, None where they are 32-bit integers.
+    user_id int, movie_id int, rating float (stars; of events how many the row stands for, 1 where it does not say),
+    rated_at timestamp (UTC; null when not given), reason string (null: accepted), then the row's place. Refused: wrong
+    number of fields, unfit ids, ratings outside [min_rating, max_rating] or no numbers, events of 0 or less,
+    timestamps outside 1970 to 2100, movies that are not in the catalogue, and all but the latest rating of a movie by a
+    user (the same second: the later row wins). Events may be as many as there are.
     """
     seconds = F.expr("try_cast(timestamp as bigint)")
+    # Not every text that Spark takes for a time: '12:30' would be today's.
+    iso = F.when(F.trim("timestamp").rlike(r"^\d{4}-\d\d?-\d\d?([T ]|$)"), F.try_to_timestamp(F.trim("timestamp")))
+    written = F.when(iso.between(*[F.timestamp_seconds(F.lit(end)) for end in (0, LAST_SECOND)]), iso)
+    amount = F.coalesce("rating", F.lit("1")) if events else F.col("rating")
     parsed = ratings.frame.select(
-        F.expr("try_cast(user_id as int)").alias("user_id"),
-        F.expr("try_cast(movie_id as int)").alias("movie_id"),
-        F.expr("try_cast(rating as float)").alias("rating"),
-        F.when(seconds.between(0, LAST_SECOND), F.timestamp_seconds(seconds)).alias("rated_at"),
+        "user_id",
+        "movie_id",
+        amount.try_cast("float").alias("rating"),
+        F.coalesce(F.when(seconds.between(0, LAST_SECOND), F.timestamp_seconds(seconds)), written).alias("rated_at"),
         (F.trim("timestamp") != "").alias("dated"),
         "malformed",
         *PLACE,
     )
-    parsed = _with_known(parsed, known)
-    in_range = F.col("rating").between(min_rating, max_rating)
-    reason = (
-        _unreadable()
-        .when(F.col("rating").isNull(), "rating is not a number")
-        .when(~in_range, f"rating is outside {min_rating:g} to {max_rating:g}")
-        .when(F.col("dated") & F.col("rated_at").isNull(), "timestamp is not in seconds between 1970 and 2100")
-        .when(F.col("known").isNull(), "movie is not in the catalogue")
-    )
+    parsed = _identified(parsed, known, users)
+    reason = _unreadable(users).when(F.col("rating").isNull(), "rating is not a number")
+    if events:
+        unfit = ~((F.col("rating") > 0) & (F.col("rating") <= MAX_COUNT))
+        reason = reason.when(unfit, f"count is not above 0, up to {MAX_COUNT:,.0f}")
+    else:
+        in_range = F.col("rating").between(min_rating, max_rating)
+        reason = reason.when(~in_range, f"rating is outside {min_rating:g} to {max_rating:g}")
+    reason = reason.when(
+        F.col("dated") & F.col("rated_at").isNull(),
+        "timestamp is neither in seconds nor as in 2026-11-25T18:00:00, or not between 1970 and 2100",
+    ).when(F.col("known").isNull(), "movie is not in the catalogue")
     columns = ["user_id", "movie_id", "rating", "rated_at", "reason", *PLACE]
     parsed = parsed.withColumn("reason", reason)
-    # The text is kept for refused rows only: what is persisted stays small.
-    sound = parsed.where("reason is null").withColumn("row", F.lit(None).cast("string"))
+    # The text is kept for refused rows only: what is persisted stays small. Ids that are text stand nowhere else.
+    sound = parsed.where("reason is null")
+    if events:
+        sound = sound.withColumns({"row": F.lit(None).cast("string"), "reason": F.lit(None).cast("string")})
+        return sound.select(columns).unionByName(parsed.where("reason is not null").select(columns))
+    if users is None:
+        sound = sound.withColumn("row", F.lit(None).cast("string"))
     latest_first = Window.partitionBy("user_id", "movie_id").orderBy(
         F.desc_nulls_last("rated_at"), F.desc("file"), F.desc("position")
     )
@@ -98,6 +165,11 @@ def require_sound(
     counts = {reason: row.n_rows for reason, row in rows.items()}
     accepted = counts.pop(None, 0)
     refused = sum(counts.values())
+    if 2 * sum(n for reason, n in counts.items() if "is not a 32-bit integer" in reason) > accepted + refused:
+        raise PipelineError(
+            f"{folder}: most ids of users or movies are no 32-bit integers; to keep ids as they stand: "
+            "--set data.ids=string"
+        )
     worst = "; ".join(f"{n:,} x {reason}" for reason, n in sorted(counts.items(), key=lambda item: -item[1])[:3])
     if refused > max_rejected_share * (accepted + refused):
         raise PipelineError(
@@ -110,9 +182,26 @@ def require_sound(
     return {"accepted": accepted, **counts}, (rows[None].lowest, rows[None].highest)
 
 
-def accepted_ratings(checked: DataFrame) -> DataFrame:
-    """Return the accepted ones of checked_ratings: user_id, movie_id, rating, rated_at."""
-    return checked.where("reason is null").select("user_id", "movie_id", "rating", "rated_at")
+def accepted_ratings(checked: DataFrame, *, events: bool = False) -> DataFrame:
+    """Return the accepted ones of checked_ratings: user_id, movie_id, rating, rated_at; events of a user and
+    movie added up, as of the latest."""
+    accepted = checked.where("reason is null").select("user_id", "movie_id", "rating", "rated_at")
+    if not events:
+        return accepted
+    total = F.sum(F.col("rating").cast("double")).cast("float").alias("rating")
+    return accepted.groupBy("user_id", "movie_id").agg(total, F.max("rated_at").alias("rated_at"))
+
+
+def events_as_likes(events: DataFrame, *, like_rating: float, weight: float) -> DataFrame:
+    """Return events, added up, with stars: every one is a like, and the more the heavier.
+
+    One event has like_rating stars, n of them weight * log2(1 + n) - weight more. With weight the stars that a like of
+    weight 1 is above one of weight 0, likes_table then makes of n events a like of weight log2(1 + n): Hu, Koren and
+    Volinsky 2008, Collaborative Filtering for Implicit Feedback Datasets, whose confidence is 1 + alpha log(1 + n).
+    Less than one event counts as one.
+    """
+    stars = like_rating + weight * (F.log2(1 + F.greatest("rating", F.lit(1.0))) - 1)
+    return events.withColumn("rating", stars.cast("float"))
 
 
 def interactions_as_likes(ratings: DataFrame, like_rating: float, more: list[str] | None = None) -> DataFrame:
@@ -134,10 +223,13 @@ def interactions_table(interactions: Rows) -> DataFrame:
     )
 
 
-def movies_table(checked: DataFrame, links: Rows | None, ratings: DataFrame) -> DataFrame:
-    """Return the movies table: one row per accepted movie of the catalogue, rated or not."""
+def movies_table(
+    checked: DataFrame, links: Rows | None, ratings: DataFrame, *, text_ids: bool = False, events: bool = False
+) -> DataFrame:
+    """Return the movies table: one row per accepted movie of the catalogue, rated or not. Events have no mean."""
+    mean = F.lit(None) if events else F.avg("rating")
     support = ratings.groupBy("movie_id").agg(
-        F.count("*").cast("int").alias("n_ratings"), F.avg("rating").cast("float").alias("mean_rating")
+        F.count("*").cast("int").alias("n_ratings"), mean.cast("float").alias("mean_rating")
     )
     movies = checked.where("reason is null").join(support, "movie_id", how="left")
     movies = movies.withColumn("n_ratings", F.coalesce("n_ratings", F.lit(0)))
@@ -146,32 +238,32 @@ def movies_table(checked: DataFrame, links: Rows | None, ratings: DataFrame) -> 
     else:
         digits = F.regexp_extract("imdb_id", r"^(?:tt)?(\d+)$", 1)
         padded = F.lpad(digits, F.greatest(F.length(digits), F.lit(7)), F.lit("0"))
+        linked = _text_id("movie_id") if text_ids else F.expr("cast(try_cast(movie_id as int) as string)")
         ids = links.frame.select(
-            F.expr("try_cast(movie_id as int)").alias("movie_id"),
+            linked.alias("item_id"),
             F.when(digits != "", F.concat(F.lit("tt"), padded)).alias("imdb_id"),
             F.expr("try_cast(tmdb_id as int)").alias("tmdb_id"),
-        ).dropDuplicates(["movie_id"])
-        movies = movies.join(ids, "movie_id", how="left")
+        ).dropDuplicates(["item_id"])
+        movies = movies.join(ids, "item_id", how="left")
     return movies.select(schemas.names("movies"))
 
 
-def checked_tags(tags: Rows, known: DataFrame) -> DataFrame:
-    """Check the tags against the catalogue's ids (known: movie_id); a row per row read.
+def checked_tags(tags: Rows, known: DataFrame, users: DataFrame | None = None) -> DataFrame:
+    """Check the tags against the catalogue's ids and users, as checked_ratings does; a row per row read.
 
     user_id int, movie_id int, tag string (lower case, at most MAX_WORD characters), reason string (null: accepted),
-    then the row's place. Refused: wrong number of fields, ids that are no 32-bit integers, no tag, movies that are
-    not in the catalogue.
+    then the row's place. Refused: wrong number of fields, unfit ids, no tag, movies that are not in the catalogue.
     """
     parsed = tags.frame.select(
-        F.expr("try_cast(user_id as int)").alias("user_id"),
-        F.expr("try_cast(movie_id as int)").alias("movie_id"),
+        "user_id",
+        "movie_id",
         F.substring(F.lower(F.trim("tag")), 1, MAX_WORD).alias("tag"),
         "malformed",
         *PLACE,
     )
-    parsed = _with_known(parsed, known)
+    parsed = _identified(parsed, known, users)
     reason = (
-        _unreadable()
+        _unreadable(users)
         .when(F.coalesce("tag", F.lit("")) == "", "tag is empty")
         .when(F.col("known").isNull(), "movie is not in the catalogue")
     )
@@ -225,17 +317,32 @@ def display_title(title: Column) -> Column:
     return F.trim(shown)
 
 
-def _with_known(rows: DataFrame, known: DataFrame) -> DataFrame:
-    """Return the rows with known: true where movie_id is in the catalogue, else null."""
-    return rows.join(F.broadcast(known.select("movie_id", F.lit(True).alias("known"))), "movie_id", how="left")
+def _text_id(column: str) -> Column:
+    """Return an id that is text; null where it is empty or too long."""
+    text = F.trim(column)
+    return F.when(F.length(text).between(1, MAX_ID), text)
 
 
-def _unreadable() -> Column:
+def _identified(rows: DataFrame, known: DataFrame, users: DataFrame | None) -> DataFrame:
+    """Return rows with user_id and movie_id as integers, null where they are unfit, has_movie: whether the movie's is
+    fit, and known: true where it is in the catalogue, else null."""
+    if users is None:
+        rows = rows.withColumns({name: F.expr(f"try_cast({name} as int)") for name in ("user_id", "movie_id")})
+        rows = rows.withColumn("has_movie", F.col("movie_id").isNotNull())
+        return rows.join(F.broadcast(known.select("movie_id", F.lit(True).alias("known"))), "movie_id", how="left")
+    rows = rows.withColumns({"user": _text_id("user_id"), "item_id": _text_id("movie_id")}).drop("user_id", "movie_id")
+    rows = rows.withColumn("has_movie", F.col("item_id").isNotNull())
+    items = F.broadcast(known.select("item_id", "movie_id", F.lit(True).alias("known")))
+    return rows.join(items, "item_id", how="left").join(users, "user", how="left")
+
+
+def _unreadable(users: DataFrame | None) -> Column:
     """Return why a row cannot be told whose and about which movie it is; may be gone on with .when(...)."""
+    unfit = "is not a 32-bit integer" if users is None else f"is empty or longer than {MAX_ID} characters"
     return (
         F.when(F.col("malformed"), "wrong number of fields")
-        .when(F.col("user_id").isNull(), "user id is not a 32-bit integer")
-        .when(F.col("movie_id").isNull(), "movie id is not a 32-bit integer")
+        .when(F.col("user_id").isNull(), f"user id {unfit}")
+        .when(~F.col("has_movie"), f"movie id {unfit}")
     )
 
 

@@ -172,7 +172,10 @@ class Run:
         rows = recommender.recommend([movie.movie_id for movie in movies])
         self.console.print("", recommendations_table(favourites, rows), "")
         python = os.environ.get("PIPELINE_PYTHON", "python")
-        where = "" if self.warehouse == configuration.ROOT / "warehouse" else f" --set warehouse.dir={self.warehouse}"
+        overlays = self.options.conf
+        where = "".join(f" --conf {shlex.quote(name)}" for name in overlays)
+        if self.config.warehouse.dir != configuration.load(overlays).warehouse.dir:
+            where += f" --set warehouse.dir={shlex.quote(str(self.warehouse))}"
         page = f"{python} -m streamlit run app/streamlit_app.py{where and ' --' + where}"
         titles = " ".join(shlex.quote(title) for title in favourites)
         self.say(f"ask for others: {python} -m pipeline recommend{where} {titles}\nopen the page: {page}")

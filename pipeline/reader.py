@@ -1,8 +1,10 @@
 """Reading a MovieLens-shaped folder, in any of its forms, or a file of interactions, into rows of strings that know
 their place in the file."""
 
+import csv
 import functools
 import re
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from py4j.protocol import Py4JJavaError
@@ -41,8 +43,20 @@ class Rows(NamedTuple):
     blocks: DataFrame | None
 
 
+class Mapping(NamedTuple):
+    """What an input that is not MovieLens' calls its columns and files: data.columns and data.files.
+
+    columns: what may stand for a column of ours, in order of preference. stars: whether ratings need a rating.
+    """
+
+    columns: dict[str, list[str]]
+    files: dict[str, str]
+    stars: bool = True
+
+
+MOVIELENS = Mapping({}, {})
 RATINGS = ["user_id", "movie_id", "rating", "timestamp"]
-MOVIES = ["movie_id", "title", "genres"]
+MOVIES = ["movie_id", "title", "genres", "year"]
 LINKS = ["movie_id", "imdb_id", "tmdb_id"]
 TAGS = ["user_id", "movie_id", "tag"]
 IMDB = ["imdb_id", "title_type", "genres"]
@@ -54,7 +68,7 @@ LAYOUTS = {
     ],
     "movies": [
         Layout("movies.csv", ",", '"', None),
-        Layout("movies.dat", "::", "", MOVIES),
+        Layout("movies.dat", "::", "", MOVIES[:3]),
         Layout("u.item", "|", "", ["movie_id", "title", "released", "video", "imdb_url", *U_ITEM_GENRES]),
     ],
     "links": [Layout("links.csv", ",", '"', None)],
@@ -63,6 +77,7 @@ LAYOUTS = {
 }
 # What a file of interactions may call its columns, and how it ends: the form of many published data sets and splits.
 INTERACTION_FILE = re.compile(r"\.(txt|csv|tsv|inter)$")
+TEXT_FILE = re.compile(r"\.(txt|csv|tsv|inter|dat)(\.gz|\.bz2)?$")  # of data.files; what ends otherwise is Parquet
 ALIASES = {"item_id": "movie_id", "rated_at": "timestamp", "tconst": "imdb_id"}
 REQUIRED = {
     "ratings": ["user_id", "movie_id", "rating"],
@@ -74,9 +89,14 @@ REQUIRED = {
 }
 
 
-def read_ratings(spark: SparkSession, place: str) -> Rows:
-    """Return the ratings of a folder or of a file of interactions: user_id, movie_id, rating, timestamp (seconds since
-    1970), all strings.
+def mapping(data: SimpleNamespace) -> Mapping:
+    """Return the Mapping that the configuration's section data: asks for."""
+    columns = {name: theirs if isinstance(theirs, list) else [theirs] for name, theirs in data.columns.items()}
+    return Mapping(columns, data.files, stars=data.kind == "ratings")
+
+
+def read_ratings(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -> Rows:
+    """Return the ratings of a folder or of a file of interactions: user_id, movie_id, rating, timestamp, all strings.
 
     A file of interactions (.txt, .csv, .tsv, .inter) has a header that names its columns; or, without one, user,
     item and, perhaps, rating and timestamp, separated by commas or tabs; or, separated by blanks, a user and then
@@ -84,22 +104,26 @@ def read_ratings(spark: SparkSession, place: str) -> Rows:
     Raises PipelineError when the file is missing, empty or lacks a column.
     """
     if is_interaction_file(place):
-        return _read_interactions(spark, place)
-    return _read_table(spark, place, "ratings", RATINGS)
+        return _read_interactions(spark, place, mapping)
+    return _read_table(spark, place, "ratings", RATINGS, mapping)
 
 
-def read_more_ratings(spark: SparkSession, place: str) -> Rows | None:
+def read_more_ratings(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -> Rows | None:
     """Return further ratings, as read_ratings does, from a folder, a file or a pattern of files; None for ''.
 
-    Stars are needed here: beside others that have stars, a rating of 1 would be a dislike.
+    Columns may have our names as well as those of the mapping. Stars are needed here, unless the mapping has none:
+    beside others that have stars, a rating of 1 would be a dislike.
     Raises PipelineError when there is none, or when one is empty or lacks a column.
     """
     if not place:
         return None
+    both = {name: [*theirs, name] for name, theirs in mapping.columns.items()}
+    mapping = mapping._replace(columns=both, files={})
     if is_interaction_file(place):
-        rows = _read_interactions(spark, place, "ratings") if _exists(spark, place) else None
+        table = "ratings" if mapping.stars else "interactions"
+        rows = _read_interactions(spark, place, mapping, table) if _exists(spark, place) else None
     else:
-        rows = _read_table(spark, place, "ratings", RATINGS, required=False)
+        rows = _read_table(spark, place, "ratings", RATINGS, mapping, required=False)
     if rows is None:
         raise PipelineError(f"{place}: no ratings here; give --set data.more_ratings=FILE.csv or a folder with some")
     return rows
@@ -119,34 +143,36 @@ def files(rows: Rows | None) -> list[str]:
     return [] if rows is None else [row.file for row in rows.frame.select("file").distinct().collect()]
 
 
-def read_movies(spark: SparkSession, place: str) -> Rows:
-    """Return the folder's movies: movie_id, title, genres ('A|B'), all strings; of a file of interactions the ids that
-    occur in it, without title and genres. Errors as read_ratings."""
-    if is_interaction_file(place):
-        frame = _read_interactions(spark, place).frame
-        nothing = F.lit(None).cast("string")
-        firsts = frame.groupBy("movie_id").agg(*[F.min_by(name, "position").alias(name) for name in PLACE])
-        rows = firsts.select(
-            "movie_id", nothing.alias("title"), nothing.alias("genres"), F.lit(False).alias("malformed"), *PLACE
-        )
-        return Rows(rows, None)
-    return _read_table(spark, place, "movies", MOVIES)
+def read_movies(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -> Rows:
+    """Return the folder's movies: movie_id, title, genres ('A|B'), year, all strings. Errors as read_ratings.
+
+    Of a file of interactions, or where the mapping names the file of ratings and no movies are there, the ids that
+    occur in it, without title, genres and year.
+    """
+    if not is_interaction_file(place):
+        alone = "ratings" in mapping.files
+        rows = _read_table(spark, place, "movies", MOVIES, mapping, required=not alone)
+        if rows is not None:
+            return rows
+    frame = read_ratings(spark, place, mapping).frame.where(~F.col("malformed"))
+    firsts = frame.groupBy("movie_id").agg(*[F.min_by(name, "position").alias(name) for name in PLACE])
+    return Rows(_with_columns(firsts, MOVIES, F.lit(False)), None)
 
 
-def read_links(spark: SparkSession, place: str) -> Rows | None:
+def read_links(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -> Rows | None:
     """Return the folder's links: movie_id, imdb_id, tmdb_id, all strings; None when it has none."""
-    return None if is_interaction_file(place) else _read_table(spark, place, "links", LINKS, required=False)
+    return None if is_interaction_file(place) else _read_table(spark, place, "links", LINKS, mapping, required=False)
 
 
-def read_tags(spark: SparkSession, place: str) -> Rows | None:
+def read_tags(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -> Rows | None:
     """Return the folder's tags: user_id, movie_id, tag, all strings; None when it has none."""
-    return None if is_interaction_file(place) else _read_table(spark, place, "tags", TAGS, required=False)
+    return None if is_interaction_file(place) else _read_table(spark, place, "tags", TAGS, mapping, required=False)
 
 
 def read_imdb(spark: SparkSession, place: str) -> Rows | None:
     """Return what IMDb's title.basics.tsv(.gz) says, where the user has put it into the folder: imdb_id, title_type,
     genres ('A,B'), all strings, \\N for nothing; None when it is not there."""
-    return None if is_interaction_file(place) else _read_table(spark, place, "imdb", IMDB, required=False)
+    return None if is_interaction_file(place) else _read_table(spark, place, "imdb", IMDB, MOVIELENS, required=False)
 
 
 def is_interaction_file(place: str) -> bool:
@@ -154,13 +180,13 @@ def is_interaction_file(place: str) -> bool:
     return INTERACTION_FILE.search(place) is not None
 
 
-def _read_interactions(spark: SparkSession, path: str, table: str = "interactions") -> Rows:
+def _read_interactions(spark: SparkSession, path: str, mapping: Mapping, table: str = "interactions") -> Rows:
     first = _first_line(spark, path)
     if first is None:
         raise PipelineError(f"{path}: there is no such file; give the path of a file of interactions")
-    separator = "\t" if "\t" in first else "," if "," in first else " "
+    separator = _separator(first)
     fields = first.split(separator)
-    if separator == " " and table == "interactions":
+    if separator == " " and table == "interactions" and not mapping.columns:
         lines, blocks = _lines(spark, path)
         items = F.split(F.trim("row"), " +")
         rest = F.slice(items, 2, F.greatest(F.size(items) - 1, F.lit(0)))
@@ -171,20 +197,30 @@ def _read_interactions(spark: SparkSession, path: str, table: str = "interaction
     else:
         has_header = separator == " " or not all(re.fullmatch(r"[-\d.]*", field) for field in fields)
         layout = Layout(path, separator, '"', None if has_header else RATINGS[: len(fields)])
-        rows = _read_text(spark, path, layout, table, RATINGS, first)
+        rows = _read_text(spark, path, layout, table, RATINGS, first, mapping)
     if table == "ratings":
         return rows
     return rows._replace(frame=rows.frame.withColumn("rating", F.coalesce("rating", F.lit("1"))))
 
 
-def _read_table(spark: SparkSession, folder: str, table: str, columns: list[str], required: bool = True) -> Rows | None:
+def _read_table(
+    spark: SparkSession, folder: str, table: str, columns: list[str], mapping: Mapping, required: bool = True
+) -> Rows | None:
+    folder = folder.rstrip("/")
+    if file := mapping.files.get(table):
+        rows = _read_named(spark, f"{folder}/{file}", table, columns, mapping)
+        if rows is None:
+            raise PipelineError(f"{folder}/{file}: there is no such file; data.files names it for the {table}")
+        return rows
     for layout in LAYOUTS[table]:
-        path = f"{folder.rstrip('/')}/{layout.file}"
+        path = f"{folder}/{layout.file}"
         first = _first_line(spark, path)
         if first is not None:
-            return _read_text(spark, path, layout, table, columns, first)
+            if layout.quote:
+                layout = layout._replace(separator=_separator(first))
+            return _read_text(spark, path, layout, table, columns, first, mapping)
     for name in (f"{table}.parquet", table):
-        rows = _read_parquet(spark, f"{folder.rstrip('/')}/{name}", table, columns)
+        rows = _read_parquet(spark, f"{folder}/{name}", table, columns, mapping)
         if rows is not None:
             return rows
     if not required:
@@ -194,6 +230,22 @@ def _read_table(spark: SparkSession, folder: str, table: str, columns: list[str]
         f"{folder}: no {table} here (looked for {files}); "
         "get a data set with ./spark-submit.sh jobs/download_movielens.py latest-small, or give --set data.dir=DIR"
     )
+
+
+def _read_named(spark: SparkSession, path: str, table: str, columns: list[str], mapping: Mapping) -> Rows | None:
+    """Return a table from the file that data.files names; None when it is not there."""
+    if not TEXT_FILE.search(path):
+        return _read_parquet(spark, path, table, columns, mapping)
+    first = _first_line(spark, path)
+    if first is None:
+        return None
+    return _read_text(spark, path, Layout(path, _separator(first), '"', None), table, columns, first, mapping)
+
+
+def _separator(header: str) -> str:
+    """Return what separates the fields of a line."""
+    best = max("\t,;", key=header.count)
+    return best if best in header else " "
 
 
 def _first_line(spark: SparkSession, path: str) -> str | None:
@@ -213,11 +265,13 @@ def _exists(spark: SparkSession, path: str) -> bool:
         raise PipelineError(f"{path}: the file system does not answer ({error.java_exception.getMessage()})") from error
 
 
-def _read_text(spark: SparkSession, path: str, layout: Layout, table: str, columns: list[str], first: str) -> Rows:
+def _read_text(
+    spark: SparkSession, path: str, layout: Layout, table: str, columns: list[str], first: str, mapping: Mapping
+) -> Rows:
     if not first.strip():
         raise PipelineError(f"{path}: the file is empty, or begins with an empty line")
-    fields = layout.columns or [_snake_case(name) for name in first.split(layout.separator)]
-    _require(fields, table, path)
+    fields = layout.columns or _fields(first, layout, columns, mapping)
+    _require(fields, table, path, columns, mapping)
     lines, blocks = _lines(spark, path)
     schema = ", ".join(f"`{name}` string" for name in [*fields, "malformed"])
     options = {
@@ -247,15 +301,15 @@ def _lines(spark: SparkSession, path: str) -> tuple[DataFrame, DataFrame]:
     return lines, blocks
 
 
-def _read_parquet(spark: SparkSession, path: str, table: str, columns: list[str]) -> Rows | None:
+def _read_parquet(spark: SparkSession, path: str, table: str, columns: list[str], mapping: Mapping) -> Rows | None:
     if not _exists(spark, path):
         return None
     try:
         read = spark.read.parquet(path)
     except AnalysisException as error:
         raise PipelineError(f"{path}: this is not a Parquet table that Spark can read") from error
-    fields = {_snake_case(name): name for name in read.columns}
-    _require(list(fields), table, path)
+    fields = dict(zip(_named(read.columns, columns, mapping), read.columns, strict=True))
+    _require(list(fields), table, path, columns, mapping)
     types = dict(read.dtypes)
     strings = []
     for field, name in fields.items():
@@ -280,10 +334,43 @@ def _with_columns(rows: DataFrame, columns: list[str], malformed: Column) -> Dat
     return rows.withColumns({**missing, "malformed": malformed}).select(*columns, "malformed", *PLACE)
 
 
-def _require(fields: list[str], table: str, path: str) -> None:
-    missing = [name for name in REQUIRED[table] if name not in fields]
+def _require(fields: list[str], table: str, path: str, columns: list[str], mapping: Mapping) -> None:
+    needed = REQUIRED["interactions" if table == "ratings" and not mapping.stars else table]
+    if table in mapping.files:
+        needed = [name for name in needed if name != "title"]
+    # What is mapped is wanted, even where it might be missing: a slip in data.columns would else go unnoticed.
+    mapped = [name for name in columns if name in mapping.columns and name not in mapping.columns[name]]
+    missing = [name for name in dict.fromkeys([*needed, *mapped]) if name not in fields]
     if missing:
-        raise PipelineError(f"{path}: the header has no {' and no '.join(missing)} column; it has {', '.join(fields)}")
+        said = [f"{name} is {' or '.join(mapping.columns[name])}" for name in missing if name in mapping.columns]
+        mapped = f" (data.columns says that {', '.join(said)})" if said else ""
+        has = ", ".join(fields)
+        raise PipelineError(f"{path}: the header has no {' and no '.join(missing)} column{mapped}; it has {has}")
+
+
+def _fields(header: str, layout: Layout, columns: list[str], mapping: Mapping) -> list[str]:
+    """Return our names for the fields of a header."""
+    if layout.quote:
+        return _named(next(csv.reader([header], delimiter=layout.separator)), columns, mapping)
+    return _named(header.split(layout.separator), columns, mapping)
+
+
+def _named(names: list[str], columns: list[str], mapping: Mapping) -> list[str]:
+    """Return our names for the columns of a table: those of the mapping, else the same names, our way of writing."""
+    names = [name.strip().strip('"') for name in names]
+    ours = [_snake_case(name) for name in names]
+    for wanted in columns:
+        if wanted in mapping.columns:
+            candidates = (
+                place for their in mapping.columns[wanted] for place, name in enumerate(names)
+                if their in (name, _snake_case(name))
+            )  # fmt: skip
+            place = next(candidates, None)
+            # What has our name already is something else.
+            ours = [f"their {name}" if name == wanted else name for name in ours]
+            if place is not None:
+                ours[place] = wanted
+    return ours
 
 
 def _snake_case(name: str) -> str:

@@ -1,6 +1,7 @@
 """Asking a release: recommendations, one movie's list, and titles as people type them. DuckDB only, no Spark."""
 
 import contextlib
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,10 +78,11 @@ class Recommendation(NamedTuple):
     mean_rating: float | None
     imdb_id: str | None
     tmdb_id: int | None
+    item_id: str | None = None
 
 
 class Neighbour(NamedTuple):
-    """One row of the similar macro; share: its similarity in units of the first one's, 0 to 1."""
+    """One row of the similar macro but for item_id; share: its similarity in units of the first one's, 0 to 1."""
 
     rank: int
     movie_id: int
@@ -110,6 +112,7 @@ class Match(NamedTuple):
     genres: list[str]
     n_ratings: int
     match: float
+    item_id: str | None = None  # of releases that have it
 
 
 class Place(NamedTuple):
@@ -131,7 +134,7 @@ class AmbiguousTitleError(PipelineError):
     def __init__(self, text: str, candidates: list[Match]) -> None:
         self.text, self.candidates = text, candidates
         super().__init__(
-            f"'{text}' could be several movies; name one with its year, or as id:MOVIE_ID"
+            f"'{text}' could be several titles; name one with its year, or as id:ID"
             if candidates
             else f"no title like '{text}' in this catalogue; try `python -m pipeline search` with fewer words"
         )
@@ -203,7 +206,7 @@ class Recommender:
 
     def _titles(self, movie_ids: set[int]) -> dict[int, list]:
         """Return what the catalogue has about these movies: title, year, genres, n_ratings, mean_rating, ids."""
-        columns = "movie_id, title, year, genres, n_ratings, mean_rating, imdb_id, tmdb_id"
+        columns = f"movie_id, title, year, genres, n_ratings, mean_rating, imdb_id, tmdb_id, {self._item_id}"
         query = f"select {columns} from movies where movie_id = any(?::int[])"
         return {movie_id: movie for movie_id, *movie in self._rows(query, [list(movie_ids)])}
 
@@ -229,7 +232,7 @@ class Recommender:
         """Return these movies in the order given; ids that the catalogue does not know are passed over."""
         known = self._titles(set(movie_ids))
         return [
-            Match(rank, movie_id, *known[movie_id][:4], 1.0)
+            Match(rank, movie_id, *known[movie_id][:4], 1.0, known[movie_id][-1])
             for rank, movie_id in enumerate(movie_ids, 1)
             if movie_id in known
         ]
@@ -254,7 +257,8 @@ class Recommender:
 
     def similar(self, movie_id: int, k: int = 10) -> list[Neighbour]:
         """Return the first k neighbours on the movie's own list; empty when it has none."""
-        rows = self._rows("from similar(?::int, k := ?::int)", [movie_id, _checked_length(k)])
+        columns = "rank, movie_id, title, year, genres, similarity"
+        rows = self._rows(f"select {columns} from similar(?::int, k := ?::int)", [movie_id, _checked_length(k)])
         best = max((similarity for *_, similarity in rows), default=0.0)
         return [Neighbour(*row, max(row[-1] / best, 0.0) if best > 0 else 0.0) for row in rows]
 
@@ -264,15 +268,16 @@ class Recommender:
         return [Match(*row) for row in rows]
 
     def resolve(self, text: str) -> Match:
-        """Return the one movie that the text means: a title, a title with its year, or id:MOVIE_ID.
+        """Return the one movie that the text means: a title, a title with its year, or id: and its item_id.
 
         Raises AmbiguousTitleError, with the candidates, where the text fits several movies about equally well.
         """
-        if text.startswith("id:") and text[3:].isdecimal():
-            found = self.movies([int(text[3:])]) if len(text) < 14 and int(text[3:]) < 2**31 else []
+        if text.startswith("id:"):
+            query = f"select movie_id from movies where {self._item_id} = ?::varchar"
+            found = self._rows(query, [text[3:].strip().encode(errors="replace").decode()])
             if not found:
-                raise PipelineError(f"no movie has the id {text[3:]} in this catalogue"[:200])
-            return found[0]
+                raise PipelineError(f"nothing in this catalogue has the id {text[3:]}"[:200])
+            return self.movies([found[0][0]])[0]
         matches = self.search(text)
         if matches:
             best, rest = matches[0], matches[1:]
@@ -296,6 +301,16 @@ class Recommender:
     def measures(self) -> list[Measure]:
         """Return the rows of the metrics table; empty when the release was not evaluated."""
         return [Measure(*row) for row in self._rows("from metrics", [], missing_ok=True)]
+
+    def item_ids(self, movie_ids: list[int]) -> dict[int, str]:
+        """Return movie_id -> item_id of those movies that the catalogue knows."""
+        return {movie_id: item_id for movie_id, (*_, item_id) in self._titles(set(movie_ids)).items()}
+
+    @functools.cached_property
+    def _item_id(self) -> str:
+        """The column that says what id a movie has in the input; its own in releases from before there was one."""
+        known = "select 1 from duckdb_columns() where table_name = 'movies' and column_name = 'item_id'"
+        return "item_id" if self._rows(known, []) else "movie_id::varchar"
 
     def _rows(self, statement: str, parameters: list, *, missing_ok: bool = False) -> list[tuple]:
         """Return the statement's rows. missing_ok: none where the release has no such table."""

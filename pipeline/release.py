@@ -111,6 +111,19 @@ def read_manifest(release: Path) -> dict[str, Any]:
         raise PipelineError(f"{release / MANIFEST}: missing or damaged; run ./spark-submit.sh") from error
 
 
+def numbered_before(warehouse: Path) -> tuple[list[Path], int]:
+    """Return the folders of the published releases whose items have ids that are text, and the largest number that any
+    release up to them has given to one."""
+    folders, largest = [], 0
+    for release_id in published_ids(warehouse):
+        with contextlib.suppress(PipelineError):  # a damaged one; the others have its numbers, too
+            folder = releases_dir(warehouse) / release_id
+            if number := read_manifest(folder).get("largest_movie_id"):
+                folders.append(folder)
+                largest = max(largest, number)
+    return folders, largest
+
+
 def verify(warehouse: Path, release_id: str) -> list[str]:
     """Return what is wrong with a published release; nothing when every file is as its manifest says and
     serving.duckdb holds the same rows as the Parquet files."""

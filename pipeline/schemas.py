@@ -24,9 +24,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("genres", "array<string>", "genres; empty when none are listed"),
         Column("imdb_id", "string", "IMDb's id, e.g. tt0114709; null when not linked"),
         Column("tmdb_id", "int", "TMDB's id; null when not linked"),
-        Column("n_ratings", "int", "support: number of accepted ratings"),
-        Column("mean_rating", "float", "mean of the accepted ratings in stars; null without any"),
+        Column("n_ratings", "int", "support: number of users with an accepted rating or event"),
+        Column("mean_rating", "float", "mean of the accepted ratings in stars; null without any, and for events"),
         Column("raw_title", "string", "title as it stands in the input"),
+        Column("item_id", "string", "id as it stands in the input"),
     ),
     "item_factors": (
         Column("movie_id", "int", "key; one row per movie that training saw"),

@@ -18,7 +18,7 @@ SPILL = ".spill-"  # how the name of a folder begins that a build writes to what
 MAY_BE_MISSING = ("catalogue_map", "metrics")  # left out on purpose: the release then has them without rows
 # Statements run in this order on a database that holds the tables.
 RANKING = ["listed", "candidates", "ranked", "eligible", "steered", "recommend"]
-MACROS = [*RANKING, "similar", "search_words", "search_key", "search_names", "search_likeness", "search_movies"]
+MACROS = [*RANKING, "ids", "similar", "search_words", "search_key", "search_names", "search_likeness", "search_movies"]
 VIEWS = ["lists", "hubs", "mutual_pairs", "popular", "film_genres"]
 # What a build may take. The gates need the most: they group all neighbours, and go to disk for what does not fit.
 BUILDER = {"autoinstall_known_extensions": False, "memory_limit": "2GB"}
@@ -58,7 +58,7 @@ def over_parquet(release: Path, *, popularity_weight: float) -> duckdb.DuckDBPyC
     for table in ("movies", "neighbours", "popularity"):
         files = _quoted(str(release / table / "*.parquet"))
         connection.execute(f"create view {table} as from read_parquet({files})")
-    define_macros(connection, [*RANKING, "similar"], popularity_weight)
+    define_macros(connection, [*RANKING, "ids", "similar"], popularity_weight)
     return connection
 
 

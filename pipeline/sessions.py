@@ -131,10 +131,10 @@ class Stored(NamedTuple):
 
 
 class Rating(NamedTuple):
-    """One rating in MovieLens form; timestamp: seconds since 1970."""
+    """One rating in MovieLens form, movie_id as it stands in the input; timestamp: seconds since 1970."""
 
     user_id: int
-    movie_id: int
+    movie_id: int | str
     rating: float
     timestamp: int
 
@@ -345,7 +345,7 @@ def write_ratings(ratings: list[Rating], out: Path) -> Path:
         if path.exists() and not _is_export(path):
             raise PipelineError(f"{path}: these are other ratings than those of visitors; give another --out FILE.csv")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(new, "w", encoding="ascii", newline="") as file:
+        with open(new, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(HEADER)
             writer.writerows(ratings)

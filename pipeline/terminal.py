@@ -39,9 +39,10 @@ def recommendations_table(favourites: list[str], rows: list[Recommendation]) -> 
 
 def matches_table(matches: list[Match]) -> Table:
     """Return search results as a table."""
-    headings = ["id", "title", "year", "genres", "ratings", "match"]
+    headings = ["id", "title", "year", "genres", "people", "match"]
     return table(
-        headings, [(m.movie_id, m.title, m.year, ", ".join(m.genres), m.n_ratings, float(m.match)) for m in matches]
+        headings,
+        [(m.item_id or m.movie_id, m.title, m.year, ", ".join(m.genres), m.n_ratings, float(m.match)) for m in matches],
     )
 
 

@@ -88,6 +88,7 @@ MOVIES = [
     (9, "Unseen", None, ["Crime"], None, None, 0, None, "Unseen"),
     (10, "Genreless", None, [], None, None, 0, None, "Genreless"),
 ]
+MOVIES = [(*movie, str(movie[0])) for movie in MOVIES]  # item_id
 NEIGHBOURS = [
     # movie_id, neighbour_id, rank, similarity
     (1, 2, 1, 0.75), (1, 6, 2, 0.25), (1, 5, 3, 0.125), (1, 7, 4, -0.5),

@@ -11,7 +11,7 @@ from benchmarks import page as server
 from pipeline.recommend import Recommender
 from tests.conftest import MOVIES, NEIGHBOURS, publish
 
-SEARCH = "A film you love"
+SEARCH = "Films you love"
 SERIOUS = ("serious", "critical")
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=20_000)  # other tests run beside these

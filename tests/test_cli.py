@@ -33,7 +33,7 @@ def test_recommend_resolves_titles_and_gives_reasons(run):
 def test_ambiguous_and_unknown_titles_are_asked_back(run):
     code, out, err = run("recommend", "Emma")
     assert (code, out) == (1, "")
-    assert err.startswith("error: 'Emma' could be several movies") and "id:MOVIE_ID" in err and "Emma" in err
+    assert err.startswith("error: 'Emma' could be several titles") and "id:ID" in err and "Emma" in err
     code, _, err = run("recommend", "qqqqqq")
     assert code == 1 and err.count("\n") == 1 and "no title like 'qqqqqq'" in err
 

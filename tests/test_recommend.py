@@ -79,7 +79,7 @@ def test_the_quick_way_the_macro_and_parquet_alone_agree(recommender, warehouse)
         for favourites in itertools.combinations([1, 3, 5, 9, 99], n):
             rows = recommender.recommend(list(favourites), k)
             answer = recommender._rows("from recommend(?::int[], k := ?::int)", [list(favourites), k])
-            assert [(*row[:6], [b._asdict() for b in row.because], row.source) for row in rows] == answer
+            assert [(*row[:6], [b._asdict() for b in row.because], row.source, row.item_id) for row in rows] == answer
             assert parquet.recommend(list(favourites), k) == rows
             quick += bool(recommender._by_lists(list(favourites), k))
     assert 10 < quick < 38  # of 48: both ways were taken
@@ -168,7 +168,7 @@ def test_the_query_behind_a_steered_list_gives_the_same_list(recommender, wareho
         for favourites in ([], [1], [3, 9]):
             rows = recommender.recommend(favourites, 4, steering)
             answer = recommender._rows(recommender.sql(favourites, 4, steering), [])
-            assert [(*row[:6], [b._asdict() for b in row.because], row.source) for row in rows] == answer
+            assert [(*row[:6], [b._asdict() for b in row.because], row.source, row.item_id) for row in rows] == answer
             assert parquet.recommend(favourites, 4, steering) == rows
     assert "'It''s odd'" in recommender.sql([1], 4, Steering(genres=("It's odd",)))
     parquet.close()
@@ -288,6 +288,10 @@ def test_macros_are_what_an_analyst_calls(recommender):
     assert recommender.query("select movie_id from similar(1, k := 1)").rows == [(2,)]
     assert recommender.query("select movie_id from search_movies('toy stroy') limit 1").rows == [(1,)]
     assert recommender.query("select rank from recommend([1])").rows[0] == (1,)
+    by_their_ids = "select ids(['3', 'none', '1']), item_id from recommend(ids(['1', '3', 'none']), k := 1)"
+    assert recommender.query(by_their_ids).rows == [([3, 1], "2")]
+    assert recommender.query("select ids([])").rows == [([],)]
+    assert recommender.query("select item_id from similar(1, k := 1)").rows == [("2",)]
 
 
 def test_columns_say_what_they_mean(warehouse):

@@ -191,7 +191,7 @@ def measures(value):
 
 def crowded(n_titles, per_list):
     """A catalogue whose lists all hold the same few titles."""
-    movies = [(m, f"Movie {m}", 2000, [], None, None, 9, 3.0, f"Movie {m}") for m in range(1, n_titles + 1)]
+    movies = [(m, f"Movie {m}", 2000, [], None, None, 9, 3.0, f"Movie {m}", str(m)) for m in range(1, n_titles + 1)]
     lists = [
         (m, other, rank, 1 / rank)
         for m in range(1, n_titles + 1)

@@ -1,7 +1,8 @@
 -- Which movies go with these favourites, and why?
 -- favourites int[]: movie ids; ids that the catalogue does not know are passed over. k: length of the list.
 -- dislikes, genres, without_genres, from_year, to_year, hidden, variety, surprise: how a visitor steers, see steered.sql.
--- One row per rank: rank (1 is best), movie_id, title, year, genres, score, because, source.
+-- One row per rank: rank (1 is best), movie_id, title, year, genres, score, because, source,
+--   item_id.
 --   score    see candidates.sql; comparable within one source
 --   because  favourites that brought the movie, {movie_id, title, share} with the largest share first;
 --            shares sum to 1; empty when no favourite did
@@ -41,7 +42,8 @@ final as (
         coalesce(because, []) as because,
         -- what no favourite brought came by the weight of popularity alone
         if(because is null and tier = 1, 'popularity', ['neighbours', 'genre popularity', 'popularity', 'filter'][tier])
-            as source
+            as source,
+        item_id
     from chosen
     join movies using (movie_id)
     left join reason using (rank)

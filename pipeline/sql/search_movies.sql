@@ -1,8 +1,8 @@
 -- Which movie does this text mean?
 -- text string: a title as people type it: typos, missing articles and accents, a year in or without parentheses.
 -- k: at most so many.
--- One row per rank: rank (1 is best), movie_id, title, year, genres, n_ratings, match. match is 1 for the
--- whole name, 0.98 for the name but for its article, 0.9 where the name begins with the text, 0.85 where a
+-- One row per rank: rank (1 is best), movie_id, title, year, genres, n_ratings, match, item_id. match is 1
+-- for the whole name, 0.98 for the name but for its article, 0.9 where the name begins with the text, 0.85 where a
 -- later word does, 0.8 where every word of the text begins a word of the name, below that 0.9 times the
 -- similarity in letters; movies under 0.6 do not appear. Equal matches: better-known movies first.
 create or replace macro search_movies(text, k := 10) as table
@@ -55,7 +55,7 @@ best as (
     qualify rank <= k
 ),
 final as (
-    select rank, movie_id, title, movies.year, genres, movies.n_ratings, match
+    select rank, movie_id, title, movies.year, genres, movies.n_ratings, match, item_id
     from best join movies using (movie_id)
     order by rank
 )
