@@ -3,8 +3,8 @@
     python data/make_orders.py [--out DIR] [--customers N] [--products N] [--seed N]
 
 DIR/orders.csv (order_no;ordered_at;customer;sku;quantity) and DIR/products.csv (sku;name;category;price), separated by
-semicolons. Everybody has one to three hobbies, buys mostly for these, in each one what one of its two kinds of people buys,
-and now and then something that many buy. conf/shop.yaml says what the columns are.
+semicolons. Everybody has one to three hobbies and buys mostly for these, in each what one of its two kinds of people
+buys, and now and then something else. conf/shop.yaml says what the columns are.
 """
 
 import argparse

@@ -172,7 +172,9 @@ def _feedback(options: argparse.Namespace, warehouse: Path, console: Console) ->
         ratings = [row._replace(movie_id=names[row.movie_id]) for row in ratings if row.movie_id in names]
     path = write_ratings(ratings, options.out)
     print(f"wrote {len(ratings):,} ratings by {len({row.user_id for row in ratings}):,} visitors to {path}")
-    print(f"train with them: ./spark-submit.sh --set {shlex.quote(f'data.more_ratings={path}')}")
+    job = "".join([" jobs/run_pipeline.py", *(f" --conf {shlex.quote(name)}" for name in options.conf)])
+    setting = shlex.quote(f"data.more_ratings={path}")
+    print(f"train with them: ./spark-submit.sh{job if options.conf else ''} --set {setting}")
 
 
 def _sessions(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

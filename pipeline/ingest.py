@@ -67,7 +67,7 @@ def checked_movies(
     )
     unnamed = F.concat(F.lit("Movie "), F.trim("movie_id")) if items is None else _text_id("movie_id")
     raw_title = F.coalesce(F.nullif(F.trim("title"), F.lit("")), unnamed)
-    year = F.expr("try_cast(year as smallint)")
+    year = F.nullif(F.expr("try_cast(year as smallint)"), F.lit(0))  # 0 stands for none
     parsed = movies.frame.select(
         F.expr("try_cast(movie_id as int)").alias("movie_id"),
         (raw_title if plain_titles else display_title(raw_title)).alias("title"),

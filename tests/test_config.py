@@ -49,6 +49,12 @@ def test_mvp_overlay_is_the_outline():
         ("gates.skip=[ranks]", ["gates.skip", "'ranks'", "coverage, hubs, live_quality, live_rows"]),
         ("gates.skip=coverage", ["gates.skip", "list"]),
         ("als.solver=cg", ["als.solver", "spark", "conjugate_gradient"]),
+        ("data.ids=text", ["data.ids", "integer", "string"]),
+        ("data.columns={user: customer}", ["data.columns", "'user'", "user_id, movie_id, rating"]),
+        ("data.columns={user_id: 7}", ["data.columns", "name for user_id", "7"]),
+        ("data.files={ratings: [a.csv]}", ["data.files", "name for ratings"]),
+        ("data.files=orders.csv", ["data.files", "dict"]),
+        ("data.genre_separator=", ["data.genre_separator", "--set"]),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(setting, words):
