@@ -41,6 +41,7 @@ TEXT = st.one_of(st.sampled_from(NASTY), st.text(max_size=60), PAIRS)
 SAFE_TEXT = TEXT.filter(lambda text: "\ud800" not in text)
 NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.integers(-3, 12), st.floats(), st.booleans(), st.none(), TEXT)
 IDS = st.lists(st.one_of(st.integers(-2, 12), NUMBERS), max_size=60)
+KEYS = ["als.rank", "neighbours.k", "gates.skip", "data.dir", "example.favourites", "data.columns", "data.files"]
 STEERING = st.builds(
     Steering, dislikes=IDS.map(tuple), genres=st.lists(TEXT, max_size=5).map(tuple),
     without_genres=st.lists(TEXT, max_size=5).map(tuple), from_year=NUMBERS, to_year=NUMBERS, hidden=NUMBERS,
@@ -162,8 +163,8 @@ def test_releases_are_found_by_their_ids_alone(warehouse, release_id):
 
 @FUZZ
 @given(
-    key=st.one_of(TEXT, st.sampled_from(["als.rank", "neighbours.k", "gates.skip", "data.dir", "example.favourites"])),
-    value=st.one_of(TEXT, NUMBERS.map(str)),
+    key=st.one_of(TEXT, st.sampled_from(KEYS)),
+    value=st.one_of(TEXT, NUMBERS.map(str), st.builds("{{{}: {}}}".format, st.sampled_from(["title", "movies"]), TEXT)),
 )
 def test_settings_take_anything(key, value):
     answer("setting", lambda: config.load([], [f"{key}={value}"]))
@@ -200,14 +201,20 @@ def test_files_of_anything_are_read_row_by_row(spark, tmp_path):
     for table, content in written.items():
         text = "\n".join([header[table], *content]) + "\n"
         (folder / f"{table}.csv").write_text(text, encoding="utf-8", newline="")
-    checked = ingest.checked_movies(reader.read_movies(spark, str(folder)))
-    known = checked.where("reason is null").select("movie_id")
-    ratings = ingest.checked_ratings(reader.read_ratings(spark, str(folder)), known, min_rating=0.5, max_rating=5.0)
-    for table, frame in (("movies", checked), ("ratings", ratings)):
-        counted = {row.reason: row["count"] for row in frame.groupBy("reason").count().collect()}
-        data_lines = [line for line in written[table] if line.strip() and line != header[table]]
-        assert sum(counted.values()) == len(data_lines), (table, seed)
-    for row in ingest.accepted_ratings(ratings).collect():
-        assert 0.5 <= row.rating <= 5 and abs(row.user_id) < 2**31
-    titles = [row.title for row in checked.where("reason is null").collect()]
-    assert all(titles)
+    read_movies, read_ratings = reader.read_movies(spark, str(folder)), reader.read_ratings(spark, str(folder))
+    items, users = ingest.numbered_items(read_movies, None, 0), ingest.numbered_users(read_ratings)
+    for numbers in ((None, None), (items, users)):  # ids are integers, or text
+        checked = ingest.checked_movies(read_movies, numbers[0]).persist()
+        known = checked.where("reason is null")
+        bounds = {"min_rating": 0.5, "max_rating": 5.0, "events": numbers[0] is not None}
+        ratings = ingest.checked_ratings(read_ratings, known, numbers[1], **bounds).persist()
+        for table, frame in (("movies", checked), ("ratings", ratings)):
+            counted = {row.reason: row["count"] for row in frame.groupBy("reason").count().collect()}
+            data_lines = [line for line in written[table] if line.strip() and line != header[table]]
+            assert sum(counted.values()) == len(data_lines), (table, seed)
+        for row in ingest.accepted_ratings(ratings, events=bounds["events"]).collect():
+            assert 0.5 <= row.rating <= 5 or (bounds["events"] and row.rating > 0)
+            assert abs(row.user_id) < 2**31 and abs(row.movie_id) < 2**31
+        rows = known.collect()
+        assert all(row.title and 0 < len(row.item_id) <= 256 for row in rows)
+        assert len({row.movie_id for row in rows}) == len({row.item_id for row in rows}) == len(rows)
