@@ -52,10 +52,8 @@ def poster_image(row: Recommendation, poster: str | None) -> str:
     """Return the poster, or one drawn from the title's first letters in the colour of its genre."""
     if poster:
         return f'<img class="poster" alt="" src="{escape(poster)}">'
-    first = row.genres[0] if row.genres else ""
-    hue = next(
-        (HUES[genre] for genre in row.genres if genre in HUES), 222 + crc32(first.encode(errors="replace")) % 360
-    )
+    drawn = crc32(row.genres[0].encode(errors="replace")) % 360 if row.genres else 222
+    hue = next((HUES[genre] for genre in row.genres if genre in HUES), drawn)
     words = [word for word in row.title.split() if word.lower() not in SMALL_WORDS and word[0].isalnum()]
     initials = "".join(word[0] for word in words[:2]).upper() or "·"
     return f'<div class="poster drawn" style="--hue:{hue}" aria-hidden="true"><span>{escape(initials)}</span></div>'

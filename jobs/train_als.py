@@ -56,6 +56,7 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         if events:
             step = max(config.likes.min_rating - config.likes.neutral_rating, 0.0)
             ratings = ingest.events_as_likes(ratings, like_rating=like_rating(config), weight=step)
+            checked_ratings.unpersist()
         elif stars[0] == stars[1]:
             likes = ingest.interactions_as_likes(checked_ratings, like_rating(config), more)
             ratings = ingest.accepted_ratings(likes)
