@@ -7,7 +7,6 @@ import os
 import re
 import sys
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -119,7 +118,7 @@ def test_the_page_speaks_of_products(shop, recommender, monkeypatch):
 
 
 @pytest.fixture
-def second(shop, spark, tmp_path, capsys):
+def second(shop, recommender, spark, tmp_path, capsys):
     """The shop a day later, as every job loads it: FI-0001 is gone, AA-1 is new, and a visitor has left thumbs."""
     folder = tmp_path / "another day"
     folder.mkdir()
@@ -132,8 +131,7 @@ def second(shop, spark, tmp_path, capsys):
             writer = csv.DictWriter(file, rows[0], delimiter=";")
             writer.writeheader()
             writer.writerows(rows)
-    with duckdb.connect(str(release.release_dir(shop / "warehouse/shop") / "serving.duckdb"), read_only=True) as live:
-        number = dict(live.execute("select item_id, movie_id from movies").fetchall())
+    number = dict(recommender._rows("select item_id, movie_id from movies", []))
     sessions = Sessions(shop / "sessions" / "shop.sqlite")
     sessions.give_feedback("a" * 22, "r", number["BK-0001"], 1, [number["CO-0001"]])
     sessions.give_feedback("a" * 22, "r", number["BK-0002"], -1, [])
