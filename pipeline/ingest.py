@@ -14,7 +14,7 @@ ARTICLES = "The|A|An|Le|La|Les|El|Los|Las|Il|Lo|Gli|I|Der|Die|Das|Den|Det|De|Het
 MAX_WORD = 100  # characters of a tag
 MAX_ID = 256  # characters of an id that is text
 MAX_COUNT = 1e9  # plays or pieces in one row
-USER_BUCKETS = 4096  # in which users are numbered side by side
+USER_BUCKETS = 4096
 LAST_SECOND = 4_102_444_800  # 2100-01-01: a later timestamp is in milliseconds, or wrong
 
 
@@ -35,18 +35,15 @@ def numbered_items(movies: Rows, kept: DataFrame | None, above: int) -> DataFram
 
 
 def numbered_users(*sources: Rows) -> DataFrame:
-    """Return a number for every user whose id is text: user string, user_id int from 1 up, without holes.
+    """Return a number for every user whose id is text: user string, user_id int from 0 up, with few holes.
 
-    The same users get the same numbers. They are not published."""
+    The same users get the same numbers. They are not published. Users are numbered in USER_BUCKETS rows side by side.
+    """
     texts = [rows.frame.where(~F.col("malformed")).select(_text_id("user_id").alias("user")) for rows in sources]
     users = functools.reduce(DataFrame.unionByName, texts).where("user is not null").distinct()
     users = users.withColumn("bucket", F.pmod(F.xxhash64("user"), F.lit(USER_BUCKETS)))
-    users = users.withColumn("place", F.row_number().over(Window.partitionBy("bucket").orderBy("user")))
-    before = Window.orderBy("bucket").rowsBetween(Window.unboundedPreceding, -1)
-    begins = users.groupBy("bucket").agg(F.count("*").alias("n_users"))
-    begins = begins.select("bucket", F.coalesce(F.sum("n_users").over(before), F.lit(0)).alias("begin"))
-    number = (F.col("begin") + F.col("place")).cast("int")
-    return users.join(F.broadcast(begins), "bucket", how="inner").select("user", number.alias("user_id"))
+    place = F.row_number().over(Window.partitionBy("bucket").orderBy("user")) - 1
+    return users.select("user", (place * USER_BUCKETS + F.col("bucket")).cast("int").alias("user_id"))
 
 
 def checked_movies(
