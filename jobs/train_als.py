@@ -27,7 +27,10 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
     config, spark, data = run.config, run.spark, run.config.data
     events, mapping = data.kind == "events", reader.mapping(data)
     with run.stage("ingest") as stage:
-        read_more = reader.read_more_ratings(spark, data.more_ratings, mapping)
+        more_parts = {place: reader.read_more_ratings(spark, place, mapping) for place in data.more_ratings}
+        for place in [place for place, rows in more_parts.items() if rows is None]:
+            run.say(f"no new ratings in {place}")
+        read_more = reader.together(*more_parts.values())
         read_ratings = reader.together(reader.read_ratings(spark, data.dir, mapping), read_more)
         read_movies = reader.read_movies(spark, data.dir, mapping)
         read_links = reader.read_links(spark, data.dir, mapping)
@@ -40,7 +43,7 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         bounds = {"min_rating": data.min_rating, "max_rating": data.max_rating, "events": events}
         checked_ratings = ingest.checked_ratings(read_ratings, known, users, **bounds).persist()
         more = reader.files(read_more)
-        places = " and ".join(place for place in (data.dir, data.more_ratings) if place)
+        places = " and ".join([data.dir, *data.more_ratings])
         tally, stars = ingest.require_sound(checked_ratings, data.max_rejected_share, places, more)
         ratings = ingest.accepted_ratings(checked_ratings, events=events)
         if events:

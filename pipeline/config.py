@@ -133,7 +133,8 @@ def load(overlays: list[str] = (), settings: list[str] = ()) -> SimpleNamespace:
                 _require_known(key, known, name)
                 values[key] = _typed(key, value, known[key], name)
     for key in PATHS:
-        values[key] = _from_root(values[key])
+        places = values[key]
+        values[key] = [_from_root(place) for place in places] if isinstance(places, list) else _from_root(places)
     for text in settings:
         key, equals, value = text.partition("=")
         if not equals:
@@ -200,7 +201,7 @@ def _require_known(key: str, known: dict[str, Any], where: str) -> None:
 
 
 def _parse(value: str, key: str) -> Any:
-    if key in PATHS:
+    if key in PATHS and not (key == "data.more_ratings" and value.startswith("[")):
         return value
     try:
         return yaml.safe_load(value)
@@ -216,9 +217,13 @@ def _typed(key: str, value: Any, default: Any, where: str) -> Any:
             value = float(value)
     if isinstance(default, float) and type(value) is int:
         value = float(value)
+    if isinstance(value, str) and key == "data.more_ratings":
+        value = [value] if value else []
     right = (value is None or type(value) is int) if default is None else type(value) is type(default)
+    if key == "data.more_ratings" and right:
+        right = all(isinstance(place, str) and place for place in value)
     if not right:
-        expected = "int or null" if default is None else type(default).__name__
+        expected = "int or null" if default is None else "a list of paths" if key in PATHS else type(default).__name__
         raise PipelineError(f"{where}: {key} must be {expected}, not {value!r}")
     if key in CHOICES and value not in CHOICES[key]:
         raise PipelineError(f"{where}: {key} must be {' or '.join(CHOICES[key])}, not {value!r}")

@@ -1,12 +1,15 @@
 """Reading a MovieLens-shaped folder, in any of its forms, or a file of interactions, into rows of strings that know
 their place in the file."""
 
+import collections
 import csv
 import functools
 import re
+import urllib.parse
 from types import SimpleNamespace
 from typing import NamedTuple
 
+from py4j.java_gateway import JavaObject
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -109,33 +112,47 @@ def read_ratings(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) 
 
 
 def read_more_ratings(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -> Rows | None:
-    """Return further ratings, as read_ratings does, from a folder, a file or a pattern of files; None for ''.
+    """Return further ratings, as read_ratings does, from a file, a pattern of files, a data set, or a folder that files
+    are dropped in, of which every .csv is read; None where the pattern or the folder has none.
 
     Columns may have our names as well as those of the mapping. Stars are needed here, unless the mapping has none:
-    beside others that have stars, a rating of 1 would be a dislike.
-    Raises PipelineError when there is none, or when one is empty or lacks a column.
+    beside others that have stars, a rating of 1 would be a dislike. A folder is a data set where it has movies, or
+    ratings in another form than .csv. Names that begin with a dot or an underscore are passed over.
+    Raises PipelineError when the file or the folder is missing, or when a file is empty or lacks a column.
     """
-    if not place:
-        return None
+    place = place.rstrip("/")
+    if not _found(spark, place) and not re.search(r"[*?{\[]", place):
+        raise PipelineError(
+            f"{place}: no ratings here; give --set data.more_ratings=FILE.csv, or make the folder they are dropped in"
+        )
     both = {name: [*theirs, name] for name, theirs in mapping.columns.items()}
     mapping = mapping._replace(columns=both, files={})
-    if is_interaction_file(place):
-        table = "ratings" if mapping.stars else "interactions"
-        rows = _read_interactions(spark, place, mapping, table) if _exists(spark, place) else None
-    else:
-        rows = _read_table(spark, place, "ratings", RATINGS, mapping, required=False)
-    if rows is None:
-        raise PipelineError(f"{place}: no ratings here; give --set data.more_ratings=FILE.csv or a folder with some")
-    return rows
+    if not is_interaction_file(place):
+        names = [layout.file for layout in LAYOUTS["movies"] + LAYOUTS["ratings"][1:]]
+        names += ["movies.parquet", "movies", "ratings.parquet", "ratings"]
+        if any(_found(spark, f"{place}/{name}") for name in names):
+            return _read_table(spark, place, "ratings", RATINGS, mapping)
+        place += "/*.csv"
+    found = [file for file in _found(spark, place) if not file.getPath().getName().startswith((".", "_"))]
+    for file in found:
+        if file.isFile() and not file.getLen():
+            raise PipelineError(f"{file.getPath().toString()}: the file is empty; remove it, or write it again")
+    # Files with the same header, or with none and the same number of fields, are read as one table.
+    alike = collections.defaultdict(list)
+    for path, first in _first_lines(spark, [file.getPath().toString() for file in found]):
+        form = re.sub(r"[-\d.]", "", first) if re.fullmatch(r"[-\d., \t]*", first) else first
+        alike[form].append((path, first))
+    tables = [([path for path, _ in files], files[0][1]) for files in alike.values()]
+    table = "ratings" if mapping.stars else "interactions"
+    return together(*(_read_interactions(spark, paths, mapping, table, first) for paths, first in tables))
 
 
-def together(rows: Rows, more: Rows | None) -> Rows:
-    """Return the rows of two readings of the same kind, each of which keeps its place; those of the first without a
-    second."""
-    if more is None:
-        return rows
-    blocks = [part.blocks for part in (rows, more) if part.blocks is not None]
-    return Rows(rows.frame.unionByName(more.frame), functools.reduce(DataFrame.unionByName, blocks) if blocks else None)
+def together(*parts: Rows | None) -> Rows | None:
+    """Return the rows of several readings of the same kind, each of which keeps its place; None without any."""
+    frames = [part.frame for part in parts if part is not None]
+    blocks = [part.blocks for part in parts if part is not None and part.blocks is not None]
+    united = [functools.reduce(DataFrame.unionByName, of) if of else None for of in (frames, blocks)]
+    return Rows(*united) if frames else None
 
 
 def files(rows: Rows | None) -> list[str]:
@@ -180,8 +197,15 @@ def is_interaction_file(place: str) -> bool:
     return INTERACTION_FILE.search(place) is not None
 
 
-def _read_interactions(spark: SparkSession, path: str, mapping: Mapping, table: str = "interactions") -> Rows:
-    first = _first_line(spark, path)
+def _read_interactions(
+    spark: SparkSession,
+    path: str | list[str],
+    mapping: Mapping,
+    table: str = "interactions",
+    first: str | None = None,
+) -> Rows:
+    """Return the rows of a file of interactions, or of several whose first line, first, is of the same form."""
+    first = _first_line(spark, path) if first is None else first
     if first is None:
         raise PipelineError(f"{path}: there is no such file; give the path of a file of interactions")
     separator = _separator(first)
@@ -196,7 +220,7 @@ def _read_interactions(spark: SparkSession, path: str, mapping: Mapping, table: 
         rows = Rows(_with_columns(each, RATINGS, F.lit(False)), blocks)
     else:
         has_header = separator == " " or not all(re.fullmatch(r"[-\d.]*", field) for field in fields)
-        layout = Layout(path, separator, '"', None if has_header else RATINGS[: len(fields)])
+        layout = Layout("", separator, '"', None if has_header else RATINGS[: len(fields)])
         rows = _read_text(spark, path, layout, table, RATINGS, first, mapping)
     if table == "ratings":
         return rows
@@ -250,28 +274,52 @@ def _separator(header: str) -> str:
 
 def _first_line(spark: SparkSession, path: str) -> str | None:
     """Return the file's first line, '' when it is empty, None when there is no such file."""
-    if not _exists(spark, path):
+    if not _found(spark, path):
         return None
     first = spark.read.text(path).head()
     return first.value if first else ""
 
 
-def _exists(spark: SparkSession, path: str) -> bool:
+def _first_lines(spark: SparkSession, paths: list[str]) -> list[tuple[str, str]]:
+    """Return files, sorted, each as a path that Spark reads as it stands, and its first line; in one pass over all."""
+    if not paths:
+        return []
+    lines = spark.read.text([_as_it_stands(path) for path in paths]).select(
+        F.col("_metadata.file_path").alias("file"),
+        F.struct("_metadata.file_block_start", F.monotonically_increasing_id()).alias("place"),
+        F.col("value").alias("line"),
+    )
+    firsts = lines.groupBy("file").agg(F.min_by("line", "place").alias("first")).collect()
+    return sorted((_as_it_stands(urllib.parse.unquote(row.file)), row.first) for row in firsts)
+
+
+def _as_it_stands(path: str) -> str:
+    return re.sub(r"([*?{}\[\]\\])", r"\\\1", path)
+
+
+def _found(spark: SparkSession, path: str) -> list[JavaObject]:
     """Ask the file system: Spark's reader takes its time over each of the names that a table may have."""
     try:
         file = spark._jvm.org.apache.hadoop.fs.Path(path)
-        return bool(file.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(file))
+        return list(file.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(file) or [])
     except Py4JJavaError as error:
         raise PipelineError(f"{path}: the file system does not answer ({error.java_exception.getMessage()})") from error
 
 
 def _read_text(
-    spark: SparkSession, path: str, layout: Layout, table: str, columns: list[str], first: str, mapping: Mapping
+    spark: SparkSession,
+    path: str | list[str],
+    layout: Layout,
+    table: str,
+    columns: list[str],
+    first: str,
+    mapping: Mapping,
 ) -> Rows:
+    where = path if isinstance(path, str) else ", ".join(path[:3])
     if not first.strip():
-        raise PipelineError(f"{path}: the file is empty, or begins with an empty line")
+        raise PipelineError(f"{where}: the file is empty, or begins with an empty line")
     fields = layout.columns or _fields(first, layout, columns, mapping)
-    _require(fields, table, path, columns, mapping)
+    _require(fields, table, where, columns, mapping)
     lines, blocks = _lines(spark, path)
     schema = ", ".join(f"`{name}` string" for name in [*fields, "malformed"])
     options = {
@@ -288,8 +336,8 @@ def _read_text(
     return Rows(_with_columns(parsed, columns, F.col("malformed").isNotNull()), blocks)
 
 
-def _lines(spark: SparkSession, path: str) -> tuple[DataFrame, DataFrame]:
-    """Return a text file's lines with their place, and its blocks."""
+def _lines(spark: SparkSession, path: str | list[str]) -> tuple[DataFrame, DataFrame]:
+    """Return the lines of text files with their place, and the files' blocks."""
     lines = spark.read.text(path).select(
         F.col("_metadata.file_path").alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
@@ -302,7 +350,7 @@ def _lines(spark: SparkSession, path: str) -> tuple[DataFrame, DataFrame]:
 
 
 def _read_parquet(spark: SparkSession, path: str, table: str, columns: list[str], mapping: Mapping) -> Rows | None:
-    if not _exists(spark, path):
+    if not _found(spark, path):
         return None
     try:
         read = spark.read.parquet(path)

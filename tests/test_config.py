@@ -19,9 +19,21 @@ def test_paths_of_files_are_relative_to_the_project_and_settings_to_the_current_
     assert config.load().data.dir == str(config.ROOT / "data/ml-latest-small")
     assert config.load([], ["data.dir=mine", "warehouse.dir=123"]).data.dir == "mine"
     assert config.load().sessions.path == str(config.ROOT / "sessions/sessions.sqlite")
-    assert config.load().data.more_ratings == ""
+    assert config.load().data.more_ratings == []
     assert config.load([], ["sessions.path=", "data.more_ratings=7.csv"]).sessions.path == ""
     assert config.load([], ["data.dir=s3a://bucket/ml"]).data.dir == "s3a://bucket/ml"
+
+
+def test_further_ratings_are_one_place_or_several(tmp_path):
+    def places(*settings, overlay="{}"):
+        (tmp_path / "o.yaml").write_text(overlay)
+        return config.load([str(tmp_path / "o.yaml")], settings).data.more_ratings
+
+    assert places("data.more_ratings=my thumbs: all.csv") == ["my thumbs: all.csv"]
+    assert places("data.more_ratings=[new, 'a, b.csv']") == ["new", "a, b.csv"]
+    assert places("data.more_ratings=", overlay="data: {more_ratings: [new]}") == []
+    assert places(overlay="data: {more_ratings: [new, s3a://b/new]}") == [str(config.ROOT / "new"), "s3a://b/new"]
+    assert places(overlay="data: {more_ratings: new}") == [str(config.ROOT / "new")]
 
 
 def test_mvp_overlay_is_the_outline():
@@ -48,6 +60,7 @@ def test_mvp_overlay_is_the_outline():
         ("neighbours.search=fast", ["neighbours.search", "exact", "approximate"]),
         ("gates.skip=[ranks]", ["gates.skip", "'ranks'", "coverage, hubs, live_quality, live_rows"]),
         ("gates.skip=coverage", ["gates.skip", "list"]),
+        ("data.more_ratings=[a, 1]", ["data.more_ratings", "list of paths"]),
         ("als.solver=cg", ["als.solver", "spark", "conjugate_gradient"]),
         ("data.ids=text", ["data.ids", "integer", "string"]),
         ("data.columns={user: customer}", ["data.columns", "'user'", "user_id, movie_id, rating"]),

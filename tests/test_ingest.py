@@ -360,6 +360,62 @@ def test_further_ratings_are_merged_by_user_and_movie(spark, short_blocks, tmp_p
     checked.unpersist()
 
 
+def test_a_drop_folder_is_merged_file_by_file_whatever_their_headers(spark, short_blocks, tmp_path):
+    folder = write(tmp_path, movies_csv=MOVIES, ratings_csv=RATINGS + "1,1,3.0,1000\n1,2,3.0,1000\n2,1,3.0,1000\n")
+    drop = tmp_path / "new [1] 50%"
+    drop.mkdir()
+    (drop / "monday.csv").write_text(RATINGS + "1,1,4.0,2000\n5,1,4.0,2000\n5,9,4.0,2000\n")
+    (drop / "tuesday.csv").write_text("rating,item_id,user_id,rated_at\n5.0,1,1,3000\n0.5,2,1,500\n1,1\n")
+    (drop / "wednesday.csv").write_text("6,2,4.5,1000\n6,3,4.5,1000\n")  # without a header
+    (drop / "thursday.csv").write_text("7,3,2.5,1000\n")
+    (drop / "header only.csv").write_text(RATINGS)
+    for passed_over in (".half written.csv", "_SUCCESS.csv", "notes.txt"):
+        (drop / passed_over).write_text("no ratings\n")
+    read = reader.together(
+        reader.read_ratings(spark, folder), reader.read_more_ratings(spark, str(drop).replace("[", "\\[") + "/")
+    )
+    known = ingest.checked_movies(reader.read_movies(spark, folder)).where("reason is null")
+    checked = ingest.checked_ratings(read, known, min_rating=0.5, max_rating=5.0)
+    accepted = [(r.user_id, r.movie_id, r.rating) for r in ingest.accepted_ratings(checked).collect()]
+    assert sorted(accepted) == [
+        (1, 1, 5.0), (1, 2, 3.0), (2, 1, 3.0), (5, 1, 4.0), (6, 2, 4.5), (6, 3, 4.5), (7, 3, 2.5),
+    ]  # fmt: skip
+    rejected = ingest.rejected_table((checked, read)).collect()
+    assert sorted((row.file.rpartition("/")[2], row.line, row.reason) for row in rejected) == [
+        ("monday.csv", 2, "a later rating by the same user exists"),
+        ("monday.csv", 4, "movie is not in the catalogue"),
+        ("ratings.csv", 2, "a later rating by the same user exists"),
+        ("tuesday.csv", 3, "a later rating by the same user exists"),
+        ("tuesday.csv", 4, "wrong number of fields"),
+    ]
+
+
+def test_several_places_and_a_first_night_without_new_ratings(spark, tmp_path, capsys):
+    """As every job loads them."""
+    folder = write(tmp_path, movies_csv=MOVIES, ratings_csv=RATINGS + "1,1,3.0,1000\n2,1,5.0,1000\n")
+    (tmp_path / "drop").mkdir()
+    more = tmp_path / "more"  # a data set: its other tables are not ratings
+    more.mkdir()
+    write(more, movies_csv=MOVIES, ratings_csv=RATINGS + "3,1,2.0,1000\n", tags_csv="userId,movieId,tag\n1,1,x\n")
+    places = f"[{tmp_path}/drop, {tmp_path}/none/*.csv, {more}]"
+    config = configuration.load(
+        [], [f"data.dir={folder}", f"warehouse.dir={tmp_path}/w", f"data.more_ratings={places}"]
+    )
+    run = Run(config, spark, console(), None)
+    run.start_build()
+    assert load(run)[0].count() == 3
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("no new ratings")]
+    assert told == [f"no new ratings in {tmp_path}/drop", f"no new ratings in {tmp_path}/none/*.csv"]
+    assert {source["path"].rpartition("/")[0] for source in run.build.manifest["inputs"]} == {folder, str(more)}
+    (tmp_path / "drop" / "damaged.csv").write_bytes(b"\x00\xff\xfe garbage\n")
+    with pytest.raises(PipelineError, match=r"drop/damaged\.csv: the header has no user_id") as error:
+        load(run)
+    assert "\n" not in str(error.value)
+    (tmp_path / "drop" / "damaged.csv").write_bytes(b"")
+    with pytest.raises(PipelineError, match=r"drop/damaged\.csv: the file is empty"):
+        load(run)
+
+
 def test_thumbs_keep_their_stars_beside_ratings_that_are_all_alike(spark, tmp_path):
     """As every job loads them."""
     (tmp_path / "pairs.csv").write_text("userId,itemId\n1,10\n1,11\n2,10\n")
