@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline import analyst, archive, readiness, release
+from pipeline import analyst, archive, comparison, readiness, release
 from pipeline import config as configuration
 from pipeline.config import PipelineError
 from pipeline.export import FORMS, export
@@ -15,7 +15,9 @@ from pipeline.recommend import AmbiguousTitleError, Match, Recommender, named
 from pipeline.sessions import Sessions, ratings_of, write_ratings
 from pipeline.terminal import console, matches_table, recommendations_table, table
 
-COMMANDS = "recommend, search, similar, sql, export, releases, rollback, pack, fetch, ready, feedback or sessions"
+COMMANDS = (
+    "recommend, search, similar, sql, export, releases, changes, rollback, pack, fetch, ready, feedback or sessions"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--verify", action="store_true", help="compare every file with the checksums noted as it was published"
     )
+    sub = command("changes", _changes, "what changed in the lists from one release to another")
+    sub.add_argument("old", nargs="?", help="default: the one before the live one")
+    sub.add_argument("new", nargs="?", help="default: the live one")
     sub = command("rollback", _rollback, "make an older release live")
     sub.add_argument("release_id", nargs="?", help="default: the one before the live one")
     sub = command("pack", _pack, "write a release as one file, to be fetched elsewhere")
@@ -141,6 +146,23 @@ def _releases(options: argparse.Namespace, warehouse: Path, console: Console) ->
             f"{warehouse}: {len(damaged)} of {len(wrong)} releases are not as they were published ({damaged[0]}); "
             "make another live: python -m pipeline rollback RELEASE_ID"
         )
+
+
+def _changes(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
+    new = release.release_dir(warehouse, options.new)
+    old = release.release_dir(warehouse, options.old or release.before(warehouse, new.name))
+    found = comparison.changes(old, new)
+    print(f"{new.name}: {comparison.changes_in_words(found)}")
+    movers = [(row["title"], row["year"], row["n_before"], row["n_after"]) for row in found["movers"]]
+    lists = [(row["title"], row["year"], f"{row['overlap']:.0%}") for row in found["lists"]]
+    titles = [(row["what"], row["title"], row["year"]) for row in found["titles"]]
+    for headings, lines, title in (
+        (["title", "year", "before", "after"], movers, "Most moved, by the lists on whose first ten they stand"),
+        (["list of", "year", "stayed"], lists, "Lists that changed the most"),
+        (["", "title", "year"], titles, "New and gone titles"),
+    ):
+        if lines:
+            console.print(table(headings, lines, title))
 
 
 def _rollback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

@@ -29,6 +29,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from pipeline import config as configuration
 from pipeline import release, schemas
+from pipeline.comparison import changes_in_words
 from pipeline.config import PipelineError
 from pipeline.reader import Rows
 from pipeline.recommend import Recommender, named
@@ -162,6 +163,10 @@ class Run:
             gone = release.retire(self.warehouse, config.warehouse.keep)
             stage.note = f"release {folder.name} is live in {self.warehouse}"
             stage.note += f", {len(gone)} retired" if gone else ""
+        if found := self.build.manifest.get("changes"):
+            self.say(f"{'changes':<11} {changes_in_words(found)}")
+            titles = [f"{row['title']} {row['n_before']} > {row['n_after']}" for row in found["movers"]]
+            self.say(f"{'':<11} most moved, by lists on whose first ten they stand: {'; '.join(titles) or 'none'}")
         return folder
 
     def show_example(self, folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from pipeline import serving
+from pipeline import comparison, serving
 from pipeline.config import PipelineError
 
 MANIFEST = "manifest.json"
@@ -183,14 +183,18 @@ def retire(warehouse: Path, keep: int) -> list[str]:
     return gone
 
 
+def before(warehouse: Path, release_id: str) -> str:
+    """Return the id of the newest release that is older than this one. Raises PipelineError when there is none."""
+    older = [other for other in published_ids(warehouse) if other < release_id]
+    if not older:
+        raise PipelineError(f"{warehouse}: there is no older release")
+    return older[-1]
+
+
 def rollback(warehouse: Path, release_id: str | None = None) -> str:
     """Make a release live, by default the newest one older than the live one, and return its id."""
     if release_id is None:
-        live = current_id(warehouse)
-        older = [other for other in published_ids(warehouse) if live and other < live]
-        if not older:
-            raise PipelineError(f"{warehouse}: there is no older release to roll back to")
-        release_id = older[-1]
+        release_id = before(warehouse, current_id(warehouse) or "")
     release_dir(warehouse, release_id)
     with writer_lock(warehouse):
         release_dir(warehouse, release_id)  # it may have been retired meanwhile
@@ -281,7 +285,7 @@ class Build:
             leave_out = shutil.ignore_patterns(serving.DATABASE, "neighbours", "catalogue_map", "metrics", "run.jsonl")
             shutil.copytree(release_dir(warehouse), build.path, ignore=leave_out)
         build.manifest = read_manifest(build.path)
-        for key in ("release_id", "created_at", "tables", "files", *UNFINISHED):
+        for key in ("release_id", "created_at", "tables", "files", "changes", *UNFINISHED):
             build.manifest.pop(key, None)
         return build
 
@@ -316,9 +320,13 @@ class Build:
         skip = serving.bounded_gates() if bounds is None else skip
         release_id = None
         try:
+            live = self._comparable()
             tables = serving.build_database(
-                self.path, popularity_weight=popularity_weight, variables=variables, skip=skip, live=self._comparable()
+                self.path, popularity_weight=popularity_weight, variables=variables, skip=skip, live=live
             )
+            with contextlib.suppress(duckdb.Error, PipelineError):  # a report is no reason not to publish
+                if live:
+                    self.manifest["changes"] = comparison.changes(live, self.path)
             created_at = self._now()
             identity = json.dumps([self.manifest["inputs"], self.manifest["config"], str(created_at)], default=str)
             release_id = f"{created_at:{ID_TIME}}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"

@@ -56,7 +56,7 @@ def over_parquet(release: Path, *, popularity_weight: float) -> duckdb.DuckDBPyC
     connection = duckdb.connect(config={"threads": READER["threads"], "memory_limit": READER["memory_limit"]})
     connection.execute("set parquet_metadata_cache = true")  # a published file does not change
     for table in ("movies", "neighbours", "popularity"):
-        files = _quoted(str(release / table / "*.parquet"))
+        files = quoted(str(release / table / "*.parquet"))
         connection.execute(f"create view {table} as from read_parquet({files})")
     define_macros(connection, [*RANKING, "ids", "similar"], popularity_weight)
     return connection
@@ -118,7 +118,7 @@ def run_gates(
         connection.execute(f"set variable {name} = {value!r}")
     bounds = [gate for gate in bounded_gates() if live or not gate.startswith("live_")]
     if live:
-        connection.execute(f"attach {_quoted(str(live / DATABASE))} as live (read_only)")
+        connection.execute(f"attach {quoted(str(live / DATABASE))} as live (read_only)")
     for name in [*_names(SQL / "gates"), *(f"bounds/{name}" for name in bounds if name not in skip)]:
         statement = sql(f"gates/{name}")
         problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
@@ -148,7 +148,7 @@ def differences(release: Path, tables: Collection[str]) -> list[str]:
     with duckdb.connect(config={"memory_limit": BUILDER["memory_limit"]}) as connection:
         connection.execute("set enable_progress_bar = false")
         try:
-            connection.execute(f"attach {_quoted(str(release / DATABASE))} as serving (read_only)")
+            connection.execute(f"attach {quoted(str(release / DATABASE))} as serving (read_only)")
         except duckdb.Error as error:
             raise PipelineError(f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]})") from error
         for table in tables:
@@ -199,15 +199,15 @@ def _comment(connection: duckdb.DuckDBPyConnection) -> None:
     """Say in the database itself what its tables, views, columns and macros are."""
     for table, columns in {**schemas.TABLES, **schemas.DERIVED}.items():
         kind = "view" if table in VIEWS else "table"
-        connection.execute(f"comment on {kind} {table} is {_quoted(f'one row per {schemas.ROWS[table]}')}")
+        connection.execute(f"comment on {kind} {table} is {quoted(f'one row per {schemas.ROWS[table]}')}")
         for column in columns:
             unit = f" [{schemas.UNITS[column.name]}]" if column.name in schemas.UNITS else ""
-            connection.execute(f"comment on column {table}.{column.name} is {_quoted(column.meaning + unit)}")
+            connection.execute(f"comment on column {table}.{column.name} is {quoted(column.meaning + unit)}")
     own = "select function_name, function_type from duckdb_functions() where database_name = current_database()"
     for name, kind in connection.execute(f"{own} and not internal").fetchall():
         text = "How much does popularity count beside the lists?" if name == "popularity_weight" else header(sql(name))
         table = "table " if kind == "table_macro" else ""
-        connection.execute(f'comment on macro {table}"{name}" is {_quoted(text)}')
+        connection.execute(f'comment on macro {table}"{name}" is {quoted(text)}')
 
 
 def _load(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path]) -> dict[str, int]:
@@ -245,9 +245,10 @@ def _in_order(connection: duckdb.DuckDBPyConnection, table: str, order: str) -> 
 def _write_empty(connection: duckdb.DuckDBPyConnection, release: Path, table: str) -> None:
     (release / table).mkdir(exist_ok=True)
     columns = ", ".join(f"null::{type_} as {name}" for name, type_ in schemas.duckdb_schema(table))
-    target = _quoted(str(release / table / "part-00000.zstd.parquet"))
+    target = quoted(str(release / table / "part-00000.zstd.parquet"))
     connection.execute(f"copy (select {columns} where false) to {target} (format parquet, compression zstd)")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
