@@ -108,25 +108,26 @@ def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
     if run.done_before("train"):
         return run.read("item_factors")
     with run.stage("train") as stage:
-        model = fit(config, ratings, run.cores)
+        model = fit(config, ratings, run.cores, run.factors_before(movies))
         model.write().overwrite().save(str(run.build.path / "model" / "als"))
         item_factors = run.save("item_factors", item_factors_table(model), files=run.cores)
         run.save("popularity", popular(config, ratings, movies), files=1)
         kind = "implicit" if config.als.implicitPrefs else "explicit"
         solver = "" if config.als.solver == "spark" else ", by conjugate gradients"
+        solver += f" from {run.starts_from.told}" if config.als.warm_start else ""
         stage.note = f"{kind} ALS of rank {model.rank}{solver}, {item_factors.count():,} movies"
     run.finish("train")
     return item_factors
 
 
-def fit(config: SimpleNamespace, ratings: DataFrame, cores: int) -> ALSModel:
-    """Return ALS fitted to the likes or, where it is explicit, to the stars."""
+def fit(config: SimpleNamespace, ratings: DataFrame, cores: int, start: DataFrame | None = None) -> ALSModel:
+    """Return ALS fitted to the likes or, where it is explicit, to the stars; start: item factors to begin with."""
     training = likes_table(ratings, **vars(config.likes))
     if not config.als.implicitPrefs:
         training = ratings.select("user_id", "movie_id", "rating")
     if training.isEmpty():
         raise PipelineError("no rating counts as a like: lower it with --set likes.min_rating=STARS")
-    return train_als(training, blocks=cores, **vars(config.als))
+    return train_als(training, blocks=cores, start=start, **vars(config.als))
 
 
 def popular(config: SimpleNamespace, ratings: DataFrame, movies: DataFrame) -> DataFrame:

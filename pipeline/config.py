@@ -159,6 +159,10 @@ def load(overlays: list[str] = (), settings: list[str] = ()) -> SimpleNamespace:
         raise PipelineError("evaluation.test takes data.ids=integer only; give --set evaluation.test=")
     if not config.data.genre_separator:
         raise PipelineError("data.genre_separator is empty; give --set 'data.genre_separator=|'")
+    if config.als.warm_start and config.als.solver == "spark":
+        raise PipelineError(
+            "als.warm_start=true: Spark's ALS takes no factors to begin with; give --set als.solver=conjugate_gradient"
+        )
     known_gates = sorted(gate.name.removesuffix(".sql") for gate in (SQL / "gates" / "bounds").iterdir())
     if unknown := [str(name) for name in config.gates.skip if name not in known_gates]:
         raise PipelineError(f"gates.skip: no gate '{unknown[0]}' can be left out; these can: {', '.join(known_gates)}")

@@ -29,6 +29,7 @@ CHUNKS = "side int, block int, own binary, others binary, confidences binary"
 # A row per block of a side, all arrays as binary. Its ids int32, rising, and of their likes: where each id's begin,
 # int32; the place of the other end among all factors of its side, int32 (before that is known: its id); float32.
 LIKES = "block int, ids binary, begins binary, others binary, confidences binary"
+KNOWN = "block int, movie_id int, factors array<float>"  # of movies, before training
 # A row per side and block: ids int32, rising, and factors float32 [ids, rank].
 FACTORS = "side int, block int, ids binary, factors binary"
 
@@ -44,12 +45,16 @@ def train_conjugate_gradient(
     seed: int,
     blockSize: int,
     coldStartStrategy: str,
+    start: DataFrame | None = None,
 ) -> ALSModel:
     """Fit implicit ALS on (user_id, movie_id, weight) and return it as pyspark.ml's model.
 
     The parameters are Spark's but for regParam, which is the same for everybody here: Spark multiplies it by the number
     of likes of the user or movie. Users and movies are cut into as many blocks each, or a multiple where there are many
     likes; the factors depend on that number in their last digits, as Spark's do.
+
+    start: movie_id, factors array<float>[rank] to begin with, once per movie; movies that are not in it, and all
+    without it, begin at random. The users need none: they are solved first, from the movies'.
 
     A task holds LIKES_PER_BLOCK likes of some users or movies, or all of one that has more, and all factors of the
     other side, up to three times: 12 * rank bytes per user or movie. The driver holds none of it.
@@ -58,7 +63,7 @@ def train_conjugate_gradient(
     labels = _labels(training.sparkSession, blocks * -(-training.count() // (blocks * LIKES_PER_BLOCK)))
     chunks = _chunks(training, alpha, labels).persist()
     packed = [_packed(chunks, side, labels).persist() for side in (USERS, MOVIES)]
-    factors = _kept(_first_factors(packed, labels, rank, seed))
+    factors = _kept(_first_factors(packed, labels, rank, seed, start))
     placed = [_beside(packed[side], factors, side, labels, _placed(side), LIKES) for side in (USERS, MOVIES)]
     # Spread out by block, or Spark would do it again in every iteration, and put small blocks into one task.
     likes = [of_side.repartition(len(labels), "block").persist() for of_side in placed]
@@ -99,8 +104,7 @@ def _chunks(training: DataFrame, alpha: float, labels: list[int], per_chunk: int
                 likes = [column.to_numpy() for column in ends_and_weights]
                 likes[2] = (1 + alpha * likes[2]).astype(np.float32)
                 for side, own in enumerate(likes[:2]):
-                    # Fibonacci hashing: neighbouring ids go to different blocks.
-                    block = (own.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)) % len(labels)
+                    block = _block_of(own, len(labels))
                     order = np.argsort(block, kind="stable")
                     cuts = np.searchsorted(block[order], np.arange(len(labels) + 1))
                     for label, (begin, end) in zip(labels, itertools.pairwise(cuts.tolist()), strict=True):
@@ -112,6 +116,11 @@ def _chunks(training: DataFrame, alpha: float, labels: list[int], per_chunk: int
     kinds = ("int", "int", "float")
     columns = [F.col(name).cast(kind).alias(name) for name, kind in zip(training.columns, kinds, strict=True)]
     return training.select(*columns).mapInArrow(cut, CHUNKS)
+
+
+def _block_of(ids: np.ndarray, n_blocks: int) -> np.ndarray:
+    """Return the number of each id's block. Fibonacci hashing: neighbouring ids go to different blocks."""
+    return (ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)) % n_blocks
 
 
 def _packed(chunks: DataFrame, side: int, labels: list[int]) -> DataFrame:
@@ -132,23 +141,47 @@ def _packed(chunks: DataFrame, side: int, labels: list[int]) -> DataFrame:
     return blocks.repartition(len(labels), "block")
 
 
-def _first_factors(packed: list[DataFrame], labels: list[int], rank: int, seed: int) -> DataFrame:
-    """Return the FACTORS to begin with: the users' 0, the movies' random; every block of both sides has a row."""
+def _first_factors(
+    packed: list[DataFrame], labels: list[int], rank: int, seed: int, start: DataFrame | None
+) -> DataFrame:
+    """Return the FACTORS to begin with: the users' 0, the movies' those of start, or random; every block of both sides
+    has a row."""
 
-    def of(side: int) -> Callable[[pa.Table], pa.Table]:
-        def first(likes: pa.Table) -> pa.Table:
+    def of(side: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
+        def first(likes: pa.Table, known: pa.Table) -> pa.Table:
             block, ids = likes.column("block")[0].as_py(), b"".join(likes.column("ids").to_pylist())
             size = (len(ids) // 4, rank)
             random = np.random.Generator(np.random.Philox(key=[seed % 2**64, block]))
             drawn = np.zeros(size, np.float32) if side == USERS else START * random.standard_normal(size, np.float32)
+            if side == MOVIES and len(known):
+                vectors = dict(zip(known.column("movie_id").to_pylist(), known.column("factors"), strict=True))
+                for place, movie in enumerate(np.frombuffer(ids, np.int32).tolist()):
+                    if movie in vectors:
+                        drawn[place] = vectors[movie].values.to_numpy()
             return _row(FACTORS, side, block, ids, drawn)
 
         return first
 
-    every = packed[0].sparkSession.createDataFrame([(label,) for label in labels], "block int")
+    spark = packed[0].sparkSession
+    every = spark.createDataFrame([(label,) for label in labels], "block int")
     filled = [every.join(blocks, "block", how="left").select("block", "ids").groupBy("block") for blocks in packed]
-    users, movies = (blocks.applyInArrow(of(side), FACTORS) for side, blocks in enumerate(filled))
+    known = _with_blocks(start, labels) if start else spark.createDataFrame([], KNOWN)
+    users, movies = (
+        blocks.cogroup(known.groupBy("block")).applyInArrow(of(side), FACTORS) for side, blocks in enumerate(filled)
+    )
     return users.unionByName(movies)
+
+
+def _with_blocks(start: DataFrame, labels: list[int]) -> DataFrame:
+    """Return factors with the block of their movie, KNOWN."""
+
+    def add(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            numbers = _block_of(batch.column(0).to_numpy(), len(labels)).astype(np.int64)
+            blocks = pa.array(np.array(labels, np.int32)[numbers])
+            yield pa.RecordBatch.from_arrays([blocks, *batch.columns], names=["block", "movie_id", "factors"])
+
+    return start.select("movie_id", "factors").mapInArrow(add, KNOWN)
 
 
 def _beside(

@@ -20,17 +20,21 @@ def likes_table(ratings: DataFrame, *, min_rating: float, weight: str, neutral_r
     return ratings.select("user_id", "movie_id", value.cast("float").alias("weight")).where("weight > 0")
 
 
-def train_als(training: DataFrame, *, solver: str, blocks: int, **params) -> ALSModel:
+def train_als(
+    training: DataFrame, *, solver: str, blocks: int, warm_start: bool = False, start: DataFrame | None = None, **params
+) -> ALSModel:
     """Fit ALS on (user_id, movie_id, third column) and return pyspark.ml's model.
 
-    solver: 'spark' for pyspark.ml's own ALS, 'conjugate_gradient' for train_conjugate_gradient, implicit only. params
+    solver: 'spark' for pyspark.ml's own ALS, 'conjugate_gradient' for train_conjugate_gradient, implicit only, which
+    can begin with the item_factors start, if warm_start says so; Spark's always begins at random. params
     are ALS's own parameters, as under als: in the configuration; numUserBlocks and numItemBlocks of None become
     blocks. The input is sorted first: ALS adds up in the order it is given.
     """
     if solver == "conjugate_gradient":
         names = ("rank", "maxIter", "regParam", "alpha", "seed", "blockSize", "coldStartStrategy")
         blocks = max(params["numUserBlocks"] or blocks, params["numItemBlocks"] or blocks)
-        return train_conjugate_gradient(training, blocks=blocks, **{name: params[name] for name in names})
+        start = start if warm_start else None
+        return train_conjugate_gradient(training, blocks=blocks, start=start, **{name: params[name] for name in names})
     user, item, value = training.columns
     sizes = {name: params[name] or blocks for name in ("numUserBlocks", "numItemBlocks")}
     als = ALS(userCol=user, itemCol=item, ratingCol=value, **{**params, **sizes})

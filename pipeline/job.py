@@ -95,7 +95,7 @@ class Run:
     def resume_build(self) -> None:
         """Go on where a run died that had the same configuration, versions and code; else begin an empty release."""
         shaping = {name: keys for name, keys in configuration.as_dict(self.config).items() if name not in LATE}
-        made_with = [shaping, release.versions(), _code()]
+        made_with = [shaping, release.versions(), _code(), self.starts_from.release_id]
         self.build = release.Build.resume(self.warehouse, _digest(json.dumps(made_with, default=str).encode()))
         self._record_settings()
 
@@ -124,6 +124,37 @@ class Run:
         self.build.record("config", configuration.as_dict(self.config))
         java = self.spark._jvm.System.getProperty("java.version")
         self.build.record("versions", {"java": java})
+
+    @functools.cached_property
+    def starts_from(self) -> SimpleNamespace:
+        """The live release whose factors training begins with, release_id, None for none; told: the same in words."""
+        if not self.config.als.warm_start:
+            return SimpleNamespace(release_id=None, told="scratch")
+        try:
+            live = release.release_dir(self.warehouse)
+            before = release.read_manifest(live)["config"]
+        except PipelineError:
+            return SimpleNamespace(release_id=None, told="scratch (no live release to begin with)")
+        if before["data"]["dir"] != self.config.data.dir:
+            return SimpleNamespace(release_id=None, told="scratch (the live release is of other data)")
+        if not before["als"]["implicitPrefs"] or before["als"]["rank"] != self.config.als.rank:
+            return SimpleNamespace(release_id=None, told="scratch (the live release has factors of another kind)")
+        return SimpleNamespace(release_id=live.name, told=f"release {live.name}")
+
+    def factors_before(self, movies: DataFrame) -> DataFrame | None:
+        """Return the item factors that training begins with, of those movies that had the same title; note in the
+        manifest whose they are. None: at random."""
+        release_id = self.starts_from.release_id
+        self.build.manifest["started_from"] = release_id
+        if release_id is None:
+            return None
+        folder = release.release_dir(self.warehouse, release_id)
+        factors, titles = (
+            self.spark.read.schema(schemas.spark_schema(table)).parquet(str(folder / table))
+            for table in ("item_factors", "movies")
+        )
+        same = titles.join(movies, ["movie_id", "raw_title"], how="inner").select("movie_id")
+        return factors.join(same, "movie_id", how="left_semi")
 
     def save(self, table: str, frame: DataFrame, *, files: int | None = None) -> DataFrame:
         """Write a table of the release as Parquet and return it as read back.

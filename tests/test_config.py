@@ -102,6 +102,12 @@ def test_a_missing_overlay_is_named():
         config.load(["no-such.yaml"])
 
 
+def test_only_our_own_solver_starts_warm():
+    with pytest.raises(PipelineError, match=r"takes no factors .*als\.solver=conjugate_gradient"):
+        config.load([], ["als.warm_start=true"])
+    assert config.load([], ["als.warm_start=true", "als.solver=conjugate_gradient"]).als.warm_start
+
+
 def test_the_solver_that_knows_likes_only_refuses_stars():
     assert config.load([], ["als.solver=conjugate_gradient"]).als.solver == "conjugate_gradient"
     for overlays, more in ((["conf/mvp.yaml"], []), ([], ["als.nonnegative=true"])):

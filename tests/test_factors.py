@@ -115,6 +115,28 @@ def test_conjugate_gradients_come_to_what_spark_finds(likes):
     np.testing.assert_allclose(one, other, atol=0.02)
 
 
+def test_training_goes_on_from_the_factors_it_is_given(likes):
+    params = {**PARAMS, "solver": "conjugate_gradient", "blocks": 2, "warm_start": True}
+
+    def factors(n_iterations, start=None):
+        return item_factors_table(train_als(likes, start=start, **{**params, "maxIter": n_iterations}))
+
+    def away(one, other):
+        """The distance between what two sets of factors say goes with what, beside its size."""
+        a, b = (np.array([row.factors for row in table.orderBy("movie_id").collect()]) for table in (one, other))
+        return np.linalg.norm(a @ a.T - b @ b.T) / np.linalg.norm(b @ b.T)
+
+    far = factors(30).persist()
+    assert away(factors(1, far), far) < 0.2 * away(factors(1), far)
+    # A start for other movies only is none; and whose start is left out begins at random, the others do not.
+    strangers = far.selectExpr("movie_id + 1 as movie_id", "factors")
+    assert factors(1, strangers).exceptAll(factors(1)).isEmpty()
+    some = factors(1, far.where("movie_id < 15000"))
+    assert some.count() == far.count() and 0 < away(some, far) < away(factors(1), far)
+    without = {**params, "warm_start": False, "maxIter": 1}
+    assert item_factors_table(train_als(likes, start=far, **without)).exceptAll(factors(1)).isEmpty()
+
+
 def test_chunks_of_any_size_are_the_same_likes(likes, spark):
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 20)  # several batches to a task
     labels = [0, 1, 2]
