@@ -20,11 +20,12 @@ from pipeline.vectors import cosine_vectors, whitened_vectors
 
 
 def main(run: Run) -> None:
-    """Compute the lists from factors that were trained before, and publish."""
+    """Compute the lists from factors that were trained before, and publish, with what evaluate.py measured."""
     run.continue_build()
     ratings, movies, words = load(run)
     neighbours = build_neighbours(run, ratings, movies, words, run.read("item_factors"))
     draw_map(run, movies, neighbours)
+    run.take_over_evaluation()
     run.publish()
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -94,8 +95,12 @@ class Run:
 
     def resume_build(self) -> None:
         """Go on where a run died that had the same configuration, versions and code; else begin an empty release."""
-        shaping = {name: keys for name, keys in configuration.as_dict(self.config).items() if name not in LATE}
-        made_with = [shaping, release.versions(), _code(), self.starts_from.release_id]
+        made_with = [
+            _shaping(configuration.as_dict(self.config)),
+            release.versions(),
+            _code(),
+            self.starts_from.release_id,
+        ]
         self.build = release.Build.resume(self.warehouse, _digest(json.dumps(made_with, default=str).encode()))
         self._record_settings()
 
@@ -119,6 +124,18 @@ class Run:
         self.build = release.Build.from_trained(self.warehouse)
         self.build.manifest.update(inputs=[], ratings={}, metrics={})
         self._record_settings()
+
+    def take_over_evaluation(self) -> None:
+        """Copy what evaluate.py measured into the build, where its inputs and configuration were the same; say so."""
+        folder = self.warehouse / "evaluation"
+        with contextlib.suppress(PipelineError, KeyError):
+            measured = release.read_manifest(folder)
+            theirs, ours = (_shaping(manifest["config"]) for manifest in (measured, self.build.manifest))
+            if measured["inputs"] == self.build.manifest["inputs"] and json.dumps(theirs) == json.dumps(ours):
+                for name in ("metrics", "report"):
+                    shutil.copytree(folder / name, self.build.path / name, dirs_exist_ok=True)
+                self.build.record("metrics", measured["metrics"])
+                self.say(f"{'evaluate':<11} was measured by evaluate.py, from the same inputs and configuration")
 
     def _record_settings(self) -> None:
         self.build.record("config", configuration.as_dict(self.config))
@@ -325,6 +342,11 @@ def _memory() -> dict[str, int]:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _shaping(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the sections of a configuration that tables and measures depend on."""
+    return {name: keys for name, keys in config.items() if name not in LATE}
 
 
 def _code() -> list[str]:

@@ -282,7 +282,9 @@ class Build:
             if current_id(warehouse) is None:
                 raise PipelineError(f"{warehouse}: nothing is trained yet; run ./spark-submit.sh jobs/train_als.py")
             shutil.rmtree(build.path, ignore_errors=True)
-            leave_out = shutil.ignore_patterns(serving.DATABASE, "neighbours", "catalogue_map", "metrics", "run.jsonl")
+            leave_out = shutil.ignore_patterns(
+                serving.DATABASE, "neighbours", "catalogue_map", "metrics", "report", "run.jsonl"
+            )
             shutil.copytree(release_dir(warehouse), build.path, ignore=leave_out)
         build.manifest = read_manifest(build.path)
         for key in ("release_id", "created_at", "tables", "files", "changes", *UNFINISHED):
