@@ -42,8 +42,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(run: Run) -> None:
-    """Evaluate a configuration without publishing anything; the metrics stay in the warehouse's folder evaluation, where
-    build_neighbours.py takes them from."""
+    """Evaluate a configuration without publishing anything; the metrics stay in the warehouse's folder evaluation, from
+    where build_neighbours.py takes them."""
     run.start_build("evaluation")
     evaluate(run, *load(run))
     run.build.save_manifest()

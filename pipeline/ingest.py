@@ -15,6 +15,7 @@ MAX_WORD = 100  # characters of a tag
 MAX_ID = 256  # characters of an id that is text
 MAX_COUNT = 1e9  # plays or pieces in one row
 USER_BUCKETS = 4096
+REPLACED = "a later rating by the same user exists"
 LAST_SECOND = 4_102_444_800  # 2100-01-01: a later timestamp is in milliseconds, or wrong
 
 
@@ -143,7 +144,7 @@ def checked_ratings(
         F.desc_nulls_last("rated_at"), F.desc("file"), F.desc("position")
     )
     repeated = F.row_number().over(latest_first) > 1
-    sound = sound.withColumn("reason", F.when(repeated, "a later rating by the same user exists"))
+    sound = sound.withColumn("reason", F.when(repeated, REPLACED))
     return sound.select(columns).unionByName(parsed.where("reason is not null").select(columns))
 
 
@@ -154,23 +155,25 @@ def require_sound(
     the accepted; one pass over checked_ratings.
 
     more: files of data.more_ratings, whose stars say nothing about whether the data set has any.
-    Raises PipelineError when none is accepted, or when more than the given share was refused.
+    Raises PipelineError when none is accepted, or when more than the given share was refused, those aside that a later
+    rating takes the place of.
     """
     stars = F.when(~F.col("file").isin(more or []), F.col("rating"))
     figures = [F.count("*").alias("n_rows"), F.min(stars).alias("lowest"), F.max(stars).alias("highest")]
     rows = {row.reason: row for row in checked.groupBy("reason").agg(*figures).collect()}
     counts = {reason: row.n_rows for reason, row in rows.items()}
     accepted = counts.pop(None, 0)
-    refused = sum(counts.values())
-    if 2 * sum(n for reason, n in counts.items() if "is not a 32-bit integer" in reason) > accepted + refused:
+    total, unfit = accepted + sum(counts.values()), {name: n for name, n in counts.items() if name != REPLACED}
+    refused = sum(unfit.values())
+    if 2 * sum(n for reason, n in unfit.items() if "is not a 32-bit integer" in reason) > total:
         raise PipelineError(
             f"{folder}: most ids of users or movies are no 32-bit integers; to keep ids as they stand: "
             "--set data.ids=string"
         )
-    worst = "; ".join(f"{n:,} x {reason}" for reason, n in sorted(counts.items(), key=lambda item: -item[1])[:3])
-    if refused > max_rejected_share * (accepted + refused):
+    worst = "; ".join(f"{n:,} x {reason}" for reason, n in sorted(unfit.items(), key=lambda item: -item[1])[:3])
+    if refused > max_rejected_share * total:
         raise PipelineError(
-            f"{folder}: {refused:,} of {accepted + refused:,} ratings are unfit ({worst}), more than "
+            f"{folder}: {refused:,} of {total:,} ratings are unfit ({worst}), more than "
             f"data.max_rejected_share={max_rejected_share:g} allows; mend the file, or allow more with "
             "--set data.max_rejected_share=SHARE"
         )

@@ -1,6 +1,7 @@
 """What the tests share: one Spark session, the jobs run as an operator runs them, and small releases made by hand."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,19 @@ def submit(
     is_job = any(str(argument).startswith(("jobs/", "benchmarks/")) for argument in arguments)
     command = [str(ROOT / "spark-submit.sh"), *(QUICK if is_job else []), *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the project with this environment, so that the developer's own warehouse stays as it is."""
+    folder = tmp_path_factory.mktemp("checkout")
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in names.stdout.splitlines():
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
 
 
 def write_table(folder: Path, table: str, rows: list[tuple]) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -25,19 +24,6 @@ def in_kind(text):
     """What two runs have in common: words, with ids, numbers and the width of columns taken out."""
     text = re.sub(r"\d{8}T\d{6}Z-(run_pipeline-\d+|[0-9a-f]{6})", "ID", text)
     return re.sub(r"\s+", " ", re.sub(r"[\d.,]+", "#", text)).strip()
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A copy of the project with this environment, so that the developer's own warehouse stays as it is."""
-    folder = tmp_path_factory.mktemp("checkout")
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    for name in names.stdout.splitlines():
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    return folder
 
 
 def assert_prints_what_it_shows(checkout, sessions):
