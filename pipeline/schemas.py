@@ -25,7 +25,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("imdb_id", "string", "IMDb's id, e.g. tt0114709; null when not linked"),
         Column("tmdb_id", "int", "TMDB's id; null when not linked"),
         Column("n_ratings", "int", "support: number of users with an accepted rating or event"),
-        Column("mean_rating", "float", "mean of the accepted ratings in stars; null without any, and for events"),
+        Column("mean_rating", "float", "mean of the accepted ratings in stars; null for events, null without any"),
         Column("raw_title", "string", "title as it stands in the input"),
         Column("item_id", "string", "id as it stands in the input"),
     ),
