@@ -1,23 +1,21 @@
-"""Every command that the README or a page of docs/ shows with its output is run, and prints the same kind of output."""
+"""Every command of every page is run, or tests/commands.py says why not; what a page shows is what is printed."""
 
+import contextlib
 import os
 import re
+import socket
 import subprocess
+import time
+import urllib.request
 
 import pytest
 
 from pipeline import analyst, release, schemas, serving
+from tests.commands import EXHAUSTIVE, HOW, RUN, SERVES, blocks, commands, pages, refusal
 from tests.conftest import ROOT
 
+PAGES = pages()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def console_sessions(text):
-    """Yield (command, lines of output) of a page's console blocks in their order."""
-    for block in re.findall(r"```console\n(.*?)```", text, re.S):
-        for session in re.split(r"^\$ ", block, flags=re.M)[1:]:
-            command, *output = session.strip("\n").split("\n")
-            yield command, output
 
 
 def in_kind(text):
@@ -26,48 +24,154 @@ def in_kind(text):
     return re.sub(r"\s+", " ", re.sub(r"[\d.,]+", "#", text)).strip()
 
 
-def assert_prints_what_it_shows(checkout, sessions):
-    environment = {key: value for key, value in os.environ.items() if key not in ("PIPELINE_LOG", "PYTHONPATH")}
-    environment.pop("LOG4J_CONFIGURATION_FILE", None)
-    for command, shown in sessions:
-        run = subprocess.run(
-            command, shell=True, cwd=checkout, env=environment, text=True, timeout=400,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        assert run.returncode == 0, f"{command}\n{run.stdout}"
-        assert run.stdout.strip()
-        printed = [in_kind(line.replace(str(checkout) + "/", "")) for line in run.stdout.splitlines()]
-        position = 0
-        for line in shown:
-            if line != "...":
-                assert in_kind(line) in printed[position:], f"{command} did not print: {line}\n{run.stdout}"
-                position = printed.index(in_kind(line), position) + 1
-
-
-def test_the_readme_shows_what_its_commands_print(checkout):
-    sessions = list(console_sessions(README))
-    assert sessions[0][0] == "./spark-submit.sh" and len(sessions) >= 6
-    assert_prints_what_it_shows(checkout, sessions)
-
-
-def live_release(checkout):
+@pytest.fixture(scope="module")
+def live(checkout):
+    """The folder of a release in the checkout's warehouse, made here where the README's first command was not run."""
     if not (checkout / "warehouse" / "CURRENT").exists():
-        assert_prints_what_it_shows(checkout, list(console_sessions(README))[:1])
+        assert typed("./spark-submit.sh --set evaluation.enabled=false", checkout, timeout=1800).returncode == 0
     return release.release_dir(checkout / "warehouse")
 
 
+def environment(**more):
+    """As in a terminal of the reader's."""
+    ours = ("PIPELINE_LOG", "PYTHONPATH", "LOG4J_CONFIGURATION_FILE")
+    return {**{key: value for key, value in os.environ.items() if key not in ours}, **more}
+
+
+def typed(command, checkout, timeout=400):
+    """Run a command as a reader would type it; stdout and stderr in one, as a terminal shows them."""
+    return subprocess.run(
+        ["bash", "-c", command], cwd=checkout, env=environment(), text=True, timeout=timeout,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def assert_prints_what_it_shows(checkout, sessions):
+    for command in sessions:
+        run = typed(command.text, checkout)
+        assert run.returncode == 0, f"{command.page}: {command.text}\n{run.stdout}"
+        assert run.stdout.strip() or command.kind == "sh"
+        printed = [in_kind(line.replace(str(checkout) + "/", "")) for line in run.stdout.splitlines()]
+        position = 0
+        for line in command.shown:
+            if line != "...":
+                assert in_kind(line) in printed[position:], f"{command.text} did not print: {line}\n{run.stdout}"
+                position = printed.index(in_kind(line), position) + 1
+
+
+def told(way):
+    """Return the pages that have commands to be tested in this way."""
+    return [page for page in PAGES if any(command.how == way for command in commands(page))]
+
+
+def test_the_readme_shows_what_its_commands_print(checkout):
+    sessions = [command for command in commands("README.md") if command.how == RUN and command.kind != "inline"]
+    assert sessions[0].text == "./spark-submit.sh" and len(sessions) >= 6
+    assert_prints_what_it_shows(checkout, sessions)
+
+
+@pytest.mark.parametrize("page", [page for page in told(RUN) if page != "README.md"])
+def test_other_pages_show_what_their_commands_print(checkout, live, page):
+    shown = [command for command in commands(page) if command.how == RUN]
+    assert_prints_what_it_shows(checkout, shown)
+
+
 @pytest.mark.parametrize("example", analyst.examples(), ids=lambda example: example.question)
-def test_every_question_has_an_answer_on_real_data(checkout, example):
-    with serving.connect(live_release(checkout)) as connection:
+def test_every_question_has_an_answer_on_real_data(live, example):
+    with serving.connect(live) as connection:
         assert connection.execute(example.statement).fetchall()
 
 
-@pytest.mark.parametrize(("page", "commands"), [("privacy.md", 3), ("operations.md", 1), ("warehouse.md", 1)])
-def test_other_pages_show_what_their_commands_print(checkout, page, commands):
-    live_release(checkout)
-    sessions = list(console_sessions((ROOT / "docs" / page).read_text(encoding="utf-8")))
-    assert len(sessions) == commands
-    assert_prints_what_it_shows(checkout, sessions)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_is_run_or_listed_and_would_be_taken(page):
+    advice = "in sh and console blocks stand commands, one a line; name other blocks text, sql, yaml, or nothing"
+    assert not {language for language, _ in blocks(page)} & {"bash", "shell", "zsh", "shell-session"}, advice
+    for command in commands(page):
+        where = f"{page}: {command.text}"
+        advice = "is neither run nor listed: say in HOW in tests/commands.py how it is tested, or why it is not run"
+        assert command.how or command.kind == "inline", f"{where}\n{advice}"
+        assert typed(f"bash -n <<'THE_END'\n{command.text}\nTHE_END", ROOT).returncode == 0, f"{where}\nis not shell"
+        refused = refusal(command.text)
+        # In running text a command stands for all that it can do.
+        named = command.kind == "inline" and "arguments are required" in (refused or "")
+        assert refused is None or named, f"{where}\nwould be refused: {refused}"
+
+
+def test_the_list_of_commands_holds_nothing_that_is_gone():
+    for page, listed in HOW.items():
+        texts = [command.text for command in commands(page)]
+        for begin in listed:
+            assert any(text.startswith(begin) for text in texts), f"tests/commands.py: {page} has no command {begin}"
+
+
+@pytest.mark.parametrize(("command", "complaint"), [
+    ("./spark-submit.sh jobs/gone.py", "no such file"),
+    ("./spark-submit.sh jobs/evaluate.py --rapport docs", "no option --rapport"),
+    ("./spark-submit.sh jobs/tune.py --protocol nobody --budget 1 --out a.yaml", "invalid choice"),
+    ("./spark-submit.sh --masterly local jobs/train_als.py", "no option --masterly"),
+    ("cd x && ./spark-submit.sh --set als.rnak=64 >log 2>&1 || echo no", "als.rnak"),
+    ("./spark-submit.sh --conf conf/gone.yaml", "conf/gone.yaml"),
+    (".venv/bin/python -m pipeline recomend Heat", "invalid choice"),
+    ("X=1 .venv/bin/python -m streamlit run app/streamlit_app.py -- --set page.sequel=true", "page.sequel"),
+    (".venv/bin/python benchmarks/cluster.py --workers 2 jobs/run_pipeline.py --set als.rank=no", "als.rank"),
+    ("./run-tests.sh tests/test_gone.py", "no such test"),
+])  # fmt: skip
+def test_a_command_that_would_be_refused_is_found(command, complaint):
+    assert complaint in refusal(command)
+
+
+@pytest.fixture(scope="module")
+def reader(checkout, live):
+    """The checkout with what a reader puts in place of the pages' names: DIR, my.yaml, train.txt, test.txt."""
+    (checkout / "DIR").mkdir()
+    for path in (ROOT / "data" / "ml-latest-small").glob("*.csv"):
+        (checkout / "DIR" / path.name).symlink_to(path)
+    (checkout / "my.yaml").write_text("als:\n  maxIter: 5\n")
+    likes = {"train.txt": [], "test.txt": []}
+    for number, line in enumerate((ROOT / "data" / "ml-latest-small" / "ratings.csv").read_text().splitlines()[1:]):
+        user, movie, stars, _ = line.split(",")
+        if float(stars) >= 4:
+            likes["test.txt" if number % 5 == 0 else "train.txt"].append(f"{user}\t{movie}\n")
+    for name, lines in likes.items():
+        (checkout / name).write_text("".join(lines))
+    return checkout
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("page", told(EXHAUSTIVE))
+def test_long_commands_run(reader, page):
+    for command in commands(page):
+        if command.how == EXHAUSTIVE and command.kind != "inline":
+            text = re.sub(r"--budget \d+", "--budget 0.1", command.text)  # minutes
+            run = typed(text, reader, timeout=1800)
+            assert run.returncode == 0 and "exit code" not in run.stdout, f"{page}: {text}\n{run.stdout}"
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("page", told(SERVES))
+def test_servers_answer(reader, page):
+    for command in commands(page):
+        if command.how == SERVES and command.kind != "inline":
+            assert_answers(command.text, reader)
+
+
+def assert_answers(command, checkout):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = str(unused.getsockname()[1])
+    more = {"STREAMLIT_SERVER_PORT": port, "STREAMLIT_SERVER_HEADLESS": "true", "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
+    server = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=checkout, env=environment(**more))
+    try:
+        for _ in range(60):
+            with contextlib.suppress(OSError):
+                assert urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).read() == b"ok"
+                return
+            assert server.poll() is None, f"{command}: ended with exit code {server.returncode}"
+            time.sleep(0.5)
+        raise AssertionError(f"{command}: does not answer")
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 def test_the_readme_lists_every_table_with_its_columns():
@@ -77,9 +181,20 @@ def test_the_readme_lists_every_table_with_its_columns():
         assert [name.strip() for name in columns.split(",")] == schemas.names(table)
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(f"{path.parent.name}/{path.name}" for folder in
-                                  ("docs", "benchmarks") for path in (ROOT / folder).glob("*.md"))])  # fmt: skip
+def anchors(page):
+    """Return the names of a page's headings, as GitHub makes them."""
+    headings = re.findall(
+        r"^#+ (.*)", re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M), re.M
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
-    folder = (ROOT / page).parent
-    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8")):
-        assert (folder / target).exists(), target
+    text = re.sub(r"^( *)```.*?^\1```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.S | re.M)
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        found = (ROOT / page).parent / target if target else ROOT / page
+        assert found.exists(), f"{page}: {target} is not there"
+        assert not anchor or anchor in anchors(found), f"{page}: {target} has no heading #{anchor}"

@@ -1,0 +1,240 @@
+"""The commands that the pages tell a reader to type: how each is tested, and whether its program would take it."""
+
+import argparse
+import contextlib
+import functools
+import importlib.util
+import io
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+from pipeline import config as configuration
+from tests.conftest import ROOT
+
+# How a command of an sh block is tested. Any other text: it is not run, and this is why; that its program, options and
+# settings exist is tested all the same.
+RUN = "run"  # by every test run, in a copy of the project with a release
+EXHAUSTIVE = "run with -m exhaustive"
+SERVES = "started with -m exhaustive, until it answers"
+CLUSTER = "needs a cluster of several machines; tests/test_cluster.py runs the same jobs on one of its own"
+NETWORK = "needs the network; tests/test_download.py runs it against a server of its own"
+
+# Every command of an sh block, by page, as it begins. Commands of console blocks are run, and what they print is
+# compared, unless they stand here.
+HOW = {
+    "README.md": {
+        "./run-tests.sh": "runs this very test",
+        "./spark-submit.sh jobs/tune.py": EXHAUSTIVE,
+        "./spark-submit.sh jobs/run_pipeline.py --conf best.yaml": EXHAUSTIVE,
+        "./spark-submit.sh jobs/evaluate.py --conf best.yaml": EXHAUSTIVE,
+        "./spark-submit.sh jobs/download_movielens.py 1m": NETWORK,
+        "./spark-submit.sh jobs/run_pipeline.py --set data.dir=data/ml-1m": NETWORK,
+        "./spark-submit.sh jobs/run_pipeline.py --set data.dir=DIR --set warehouse.dir=DIR": EXHAUSTIVE,
+        "./spark-submit.sh --master spark://host:7077": CLUSTER,
+    },
+    "docs/choices.md": {
+        "benchmarks/likes.sh": EXHAUSTIVE,
+        "./spark-submit.sh jobs/evaluate.py --set evaluation.protocol=strangers": EXHAUSTIVE,
+        "./spark-submit.sh benchmarks/approximate.py --set data.dir=DIR": EXHAUSTIVE,
+        "./spark-submit.sh jobs/tune.py --protocol strangers --budget 10": EXHAUSTIVE,
+    },
+    "docs/cluster.md": {
+        "./spark-submit.sh --master spark://host:7077": CLUSTER,
+        ".venv/bin/python benchmarks/cluster.py --workers 2": EXHAUSTIVE,
+    },
+    "docs/operations.md": {"./spark-submit.sh jobs/run_pipeline.py --conf my.yaml": EXHAUSTIVE},
+    "docs/page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
+    "docs/sql-page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
+}
+# Words in capitals that a reader replaces, where not everything goes.
+PLACEHOLDERS = {"SIZE": "1m"}
+OURS = re.compile(r"([A-Z_]+=\S+ )*(\./|\.venv/bin/|python |benchmarks/\S+\.sh)")
+
+
+class Command(NamedTuple):
+    """A command of a page: text as typed, the block's language or 'inline', and the lines that are shown below it."""
+
+    page: str
+    text: str
+    kind: str
+    shown: list[str]
+
+    @property
+    def how(self) -> str | None:
+        """How the command is tested, from HOW; None where nobody has said it."""
+        ways = {begin: how for begin, how in HOW.get(self.page, {}).items() if self.text.startswith(begin)}
+        return ways[max(ways, key=len)] if ways else RUN if self.kind == "console" else None
+
+
+def pages() -> list[str]:
+    """Return the pages of the project, as paths from its root."""
+    found = [
+        path for pattern in ("*.md", "*/*.md", "docs/*/*.md", "benchmarks/results/*.md") for path in ROOT.glob(pattern)
+    ]
+    return sorted(str(path.relative_to(ROOT)) for path in set(found) if path.parent.name not in ("logs", "pipeline"))
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return (language, text) of a page's fenced blocks."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [(found[2], found[3]) for found in re.finditer(r"^( *)```(\S*)[^\n]*\n(.*?)^\1```", text, re.S | re.M)]
+
+
+def commands(page: str) -> list[Command]:
+    """Return the commands of a page's sh and console blocks, in their order, and then those in running text."""
+    found = []
+    for language, block in blocks(page):
+        if language == "sh":
+            lines = re.sub(r"\\\n\s*", "", block).splitlines()
+            found += [
+                Command(page, line.strip(), "sh", []) for line in lines if line.strip(" #") and line.strip()[0] != "#"
+            ]
+        if language == "console":
+            for session in re.split(r"^\$ ", block, flags=re.M)[1:]:
+                text, *shown = session.strip("\n").split("\n")
+                found.append(Command(page, text, "console", shown))
+    text = re.sub(r"^( *)```.*?^\1```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.S | re.M)
+    inline = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
+    return found + [Command(page, code, "inline", []) for code in inline if OURS.match(code)]
+
+
+def refusal(text: str) -> str | None:
+    """Return what a program of this project has against a command line: no such file, option or setting; None: nothing.
+
+    Every program's own parser is asked; it then stops before it does anything. Commands that are not the project's
+    (git, uv, docker) pass.
+    """
+    text = re.sub(r"\d?>>?(&\d|\s*[^\s&|;]+)", "", text)
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|")
+    lexer.whitespace_split, lexer.commenters = True, "#" if " # " in text else ""
+    words: list[str] = []
+    for word in [*lexer, ";"]:
+        if not re.fullmatch("[;&|]+", word):
+            words.append(PLACEHOLDERS.get(word, word))
+        elif complaint := _refused(words):
+            return complaint
+        else:
+            words = []
+    return None
+
+
+def _refused(words: list[str]) -> str | None:
+    while words and re.match(r"[A-Z_]+=", words[0]):
+        words = words[1:]
+    if not words:
+        return None
+    program, *arguments = words
+    if program == "./spark-submit.sh":
+        return _refused_by_front_door(arguments)
+    if program == "./run-tests.sh":
+        gone = [word for word in arguments if "/" in word and not (ROOT / word.split("::")[0]).exists()]
+        return f"no such test: {gone[0]}" if gone else None
+    if re.fullmatch(r"(\.venv/bin/)?python", program) and arguments:
+        if arguments[0] != "-m":
+            return _refused_by_script(arguments[0], arguments[1:])
+        if arguments[1] == "pipeline":
+            return _refused_by_parser("pipeline", arguments[2:])
+        if arguments[1] == "streamlit":
+            _, _, script, *ours = arguments[1:]
+            ours = [word for word in ours if word != "--"]
+            return _wrong_settings(ours) if (ROOT / script).exists() else f"no such file: {script}"
+        return None if importlib.util.find_spec(arguments[1]) else f"no such module: {arguments[1]}"
+    if OURS.match(program) and not program.startswith(".venv/") and not (ROOT / program).exists():
+        return f"no such file: {program}"
+    return None
+
+
+def _refused_by_front_door(arguments: list[str]) -> str | None:
+    """Options before the job are spark-submit's, but for overlays and --set; those behind it the job's."""
+    position = next((i for i, word in enumerate(arguments) if word.endswith(".py")), len(arguments))
+    before, job = arguments[:position], arguments[position : position + 1]
+    ours, position = [], 0
+    while position < len(before):
+        option, value = before[position], before[position + 1 : position + 2]
+        if option in ("--help", "--verbose"):
+            position += 1
+            continue
+        if not value or not option.startswith("--"):
+            return f"not a job and not an option: {option}"
+        if option == "--set" or (option == "--conf" and value[0].endswith((".yaml", ".yml"))):
+            ours += [option, *value]
+        elif option != "--conf" and option not in spark_options():
+            return f"spark-submit has no option {option}"
+        position += 2
+    return _refused_by_script((job or ["jobs/run_pipeline.py"])[0], [*ours, *arguments[len(before) + 1 :]])
+
+
+@functools.cache
+def spark_options() -> set[str]:
+    """Return the options that spark-submit's own help names."""
+    told = subprocess.run([ROOT / ".venv" / "bin" / "spark-submit", "--help"], capture_output=True, text=True)
+    return set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", told.stdout + told.stderr, re.M))
+
+
+def _refused_by_script(script: str, arguments: list[str]) -> str | None:
+    if not (ROOT / script).is_file():
+        return f"no such file: {script}"
+    if not re.search(r"argparse|\bstart\(main", (ROOT / script).read_text(encoding="utf-8")):
+        return f"{script} takes no options" if arguments else None
+    return _refused_by_parser(script, arguments)
+
+
+class _Parsed(Exception):
+    pass
+
+
+def _refused_by_parser(program: str, arguments: list[str]) -> str | None:
+    """Start a script or module with its arguments, and stop it when its parser has read them."""
+    original, depth = argparse.ArgumentParser.parse_known_args, 0
+
+    def parse_known_args(self, args=None, namespace=None):
+        nonlocal depth
+        depth += 1
+        try:
+            answer = original(self, args, namespace)
+        finally:
+            depth -= 1
+        if depth == 0:  # not a subcommand's parser
+            raise _Parsed(*answer)
+        return answer
+
+    name = ROOT / program if program.endswith(".py") else program
+    said = io.StringIO()
+    with (
+        mock.patch.object(argparse.ArgumentParser, "parse_known_args", parse_known_args),
+        mock.patch.object(sys, "argv", [str(name), *arguments]),
+        mock.patch.object(sys, "path", [str(ROOT), *sys.path]),
+        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(said),
+    ):
+        try:
+            (runpy.run_path if isinstance(name, Path) else runpy.run_module)(str(name), run_name="__main__")
+        except _Parsed as parsed:
+            options, rest = parsed.args
+        except SystemExit as left:
+            return said.getvalue() if left.code else None
+    if rest and program != "benchmarks/cluster.py":
+        return f"{program} has no option {rest[0]}"
+    if any(word.endswith(".py") for word in rest):
+        return _refused_by_front_door(rest)
+    return _wrong_settings([word for name in ("conf", "settings") for value in getattr(options, name, None) or []
+                            for word in (f"--{name.removesuffix('tings')}", value)])  # fmt: skip
+
+
+def _wrong_settings(arguments: list[str]) -> str | None:
+    """Overlays of the reader's own (my.yaml) are not looked for, those in conf/ are."""
+    parser = argparse.ArgumentParser()
+    configuration.add_arguments(parser)
+    options, _ = parser.parse_known_args(arguments)
+    overlays = [name for name in options.conf if name.startswith("conf/") or (ROOT / name).exists()]
+    try:
+        configuration.load(overlays, [setting for setting in options.settings if setting != "..."])
+    except configuration.PipelineError as error:
+        return str(error)
+    return None
