@@ -48,6 +48,10 @@ HOW = {
         "./spark-submit.sh --master spark://host:7077": CLUSTER,
         ".venv/bin/python benchmarks/cluster.py --workers 2": EXHAUSTIVE,
     },
+    "docs/how-it-works.md": {
+        "./spark-submit.sh": EXHAUSTIVE,
+        ".venv/bin/python docs/how_it_works.py": EXHAUSTIVE,
+    },
     "docs/operations.md": {"./spark-submit.sh jobs/run_pipeline.py --conf my.yaml": EXHAUSTIVE},
     "docs/page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
     "docs/sql-page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
