@@ -28,6 +28,15 @@ NETWORK = "needs the network; tests/test_download.py runs it against a server of
 # Every command of an sh block, by page, as it begins. Commands of console blocks are run, and what they print is
 # compared, unless they stand here.
 HOW = {
+    "CONTRIBUTING.md": {
+        "./run-tests.sh": "runs this very test",
+        ".venv/bin/ruff": "the first thing that run-tests.sh does",
+        ".venv/bin/pre-commit": "pre-commit is not among the requirements; its hooks are what run-tests.sh does",
+        "python3 -m venv .venv-docs": EXHAUSTIVE,
+        ".venv-docs/bin/python": EXHAUSTIVE,
+        "NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs": EXHAUSTIVE,
+        ".venv/bin/python docs/presentation/make.py": EXHAUSTIVE,
+    },
     "README.md": {
         "./run-tests.sh": "runs this very test",
         "./spark-submit.sh jobs/tune.py": EXHAUSTIVE,

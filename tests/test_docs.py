@@ -198,3 +198,28 @@ def test_links_lead_somewhere(page):
         found = (ROOT / page).parent / target if target else ROOT / page
         assert found.exists(), f"{page}: {target} is not there"
         assert not anchor or anchor in anchors(found), f"{page}: {target} has no heading #{anchor}"
+
+
+def unfounded(page, text):
+    """Return the figures of a text that stand on none of the pages that it links to."""
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if target.endswith(".md")]
+    sources = "".join(((ROOT / page).parent / target).read_text(encoding="utf-8") for target in targets)
+    prose = re.sub(r"\]\([^)]+\)|@\d+|`[^`]*`", "", text)
+    figures = re.findall(r"\d[\d,.]*\d%?|\d%?", prose)
+    return [figure for figure in figures if not re.search(rf"(?<![\d.,]){re.escape(figure)}(?!\d|[.,]\d)", sources)]
+
+
+def test_figures_that_decided_stand_on_the_pages_that_are_linked_beside_them():
+    text = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    decided = re.findall(r"^Decided by: (.*?)(?=^\n|\Z)", text, re.S | re.M)
+    assert len(decided) >= 5
+    assert [unfounded("docs/decisions.md", paragraph) for paragraph in decided] == [[]] * len(decided)
+    assert unfounded("docs/decisions.md", "nDCG 0.4749 ([evaluation.md](evaluation.md))") == ["0.4749"]
+
+
+def test_figures_of_the_talk_stand_on_the_pages_that_its_slides_name():
+    page = "docs/presentation/talk.md"
+    for slide in (ROOT / page).read_text(encoding="utf-8").split("\n---\n"):
+        figures = re.findall(r"\*\*([\d.,%]+)\*\*", slide)
+        if figures:
+            assert unfounded(page, " ".join(figures + re.findall(r"\]\([^)]+\)", slide))) == []
