@@ -30,13 +30,16 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Turn links between files of the project into links between places of the site; folders have none."""
+    """Turn links between files of the project into links between places of the site; folders and hidden files have
+    none."""
     here = Path(page.file.abs_src_path)
 
     def moved(link: re.Match) -> str:
         target = Path(os.path.normpath(here.parent / link[2]))
+        if target.is_dir() or "/." in str(target).removeprefix(str(ROOT)):
+            return f"{link[1]}#{link[4]}"
         if not target.is_file():
-            return f"{link[1]}{link[2]}{link[4]}" if not target.is_dir() else f"{link[1]}#{link[4]}"
+            return link[0]  # for mkdocs to complain of
         place = os.path.relpath(in_site(target), Path(in_site(here)).parent)
         return f"{link[1]}{place}{link[3] or ''}{link[4]}"
 
