@@ -50,7 +50,7 @@ def from_address(parameters: Mapping[str, str]) -> Choice:
             to_year=_number(to_year, 0, 9999, None),
             hidden=_fraction(text.get("hidden", ""), -1.0, 1.0),
             variety=_fraction(text.get("variety", ""), 0.0, 1.0),
-            surprise=_number(text.get("surprise", ""), 0, 2**31 - 1, 0),
+            surprise=_number(text.get("surprise", ""), 0, 2**31 - 1, None) or 0,
         ),
     )
 

@@ -5,7 +5,7 @@ import streamlit as st
 from app.charts import map_chart
 from app.shared import NOTHING, ink, live_release, open_release, plain, settings, warehouse, word
 from pipeline import release
-from pipeline.recommend import Match, Neighbour, Place, Recommender, named
+from pipeline.recommend import Match, Neighbour, Place, Recommendation, Recommender, named
 
 FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
 
@@ -35,7 +35,7 @@ def search(recommender: Recommender) -> None:
         placeholder=f"{', '.join(settings().example.favourites)} ...",
     )
     if text:
-        matches = recommender.search(text, k=6)
+        matches: list[Match] | list[Recommendation] = recommender.search(text, k=6)
         if not matches:
             st.caption("No title like that. Fewer letters find more.")
     elif st.query_params.get("movie"):

@@ -188,7 +188,7 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
             if row:
                 with column:
                     film(
-                        row, strengths.get(row.movie_id), images.get(row.tmdb_id), recommender.release_id,
+                        row, strengths.get(row.movie_id), images.get(row.tmdb_id or 0), recommender.release_id,
                         choice.favourites,
                     )  # fmt: skip
     with st.expander("Show me the SQL", icon=":material/database:"):

@@ -21,6 +21,13 @@ def store() -> Sessions | None:
     return Sessions(Path(path)) if path else None
 
 
+def _store() -> Sessions:
+    sessions = store()
+    if sessions is None:
+        raise PipelineError("nothing is kept here: sessions.path is empty")
+    return sessions
+
+
 def opened() -> Choice | None:
     """Return the choice of the session whose link was opened; None when the address names none that exists."""
     token, sessions = st.query_params.get(PARAMETER), store()
@@ -61,7 +68,7 @@ def save(name: str, choice: Choice) -> None:
     """Save the choice under this name, in the session that is open or in a new one."""
     state = st.session_state
     try:
-        state.token = store().save(name, urlencode(to_address(choice)), state.get("token"))
+        state.token = _store().save(name, urlencode(to_address(choice)), state.get("token"))
     except PipelineError as error:
         st.toast(plain(str(error)), icon=":material/error:")
         return
@@ -73,7 +80,7 @@ def delete() -> None:
     """Delete the session that is open, and the visitor's thumbs."""
     state = st.session_state
     try:
-        store().delete(state.token)
+        _store().delete(state.token)
     except PipelineError as error:
         st.toast(plain(str(error)), icon=":material/error:")
         return
@@ -94,7 +101,7 @@ def give(movie_id: int, release_id: str, favourites: list[int]) -> None:
     state = st.session_state
     visitor = state.setdefault("token", secrets.token_urlsafe(TOKEN_BYTES))
     try:
-        store().give_feedback(visitor, release_id, movie_id, THUMBS[state[f"thumb-{movie_id}"]], favourites)
+        _store().give_feedback(visitor, release_id, movie_id, THUMBS[state[f"thumb-{movie_id}"]], favourites)
         st.toast("Thank you. Your thumb is noted.", icon=":material/thumbs_up_down:")
     except PipelineError as error:
         st.toast(plain(str(error)), icon=":material/error:")

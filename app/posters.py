@@ -26,7 +26,7 @@ def posters(tmdb_ids: list[int | None]) -> dict[int, str]:
     period = int(time.time() // KEPT_SECONDS)
     asked = {_pool.submit(_poster, tmdb_id, period): tmdb_id for tmdb_id in tmdb_ids if tmdb_id}
     done, _ = wait(asked, timeout=WAIT)
-    return {asked[future]: future.result() for future in done if future.result()}
+    return {asked[future]: image for future in done if (image := future.result())}
 
 
 @functools.lru_cache(KEPT)

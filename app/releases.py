@@ -54,8 +54,8 @@ def show_live(folder: Path) -> None:
     with st.expander("Tables, seconds and versions"):
         rows = [(row.table, f"{row.rows:,}", row.size) for row in about.tables]
         table(["Table", "Rows", "Size"], rows, "Rows and size of the tables")
-        rows = [(stage, f"{seconds:.1f} s") for stage, seconds in about.seconds.items()]
-        table(["Stage", "Took"], rows, "Seconds that the stages took")
+        took = [(stage, f"{seconds:.1f} s") for stage, seconds in about.seconds.items()]
+        table(["Stage", "Took"], took, "Seconds that the stages took")
         table(["Made with", "Version"], list(about.versions.items()), "Versions of what the release was made with")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline import analyst, config, release, schemas, serving  # noqa: E402
+from pipeline import analyst, config, release, schemas, serving
 
 PAGE = ROOT / "docs" / "warehouse.md"
 ROWS = 5  # of an answer

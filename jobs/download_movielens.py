@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn, TypeVar
 
 import requests
 from rich.console import Console
@@ -39,6 +40,7 @@ MAX_MEMBERS = 200  # ml-100k, the one with most, has about 25
 RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
 # Rules out `.`, `..`, absolute paths, drive letters and backslashes; MovieLens names are all like this.
 MEMBER_NAME = re.compile(r"((?!\.\.?(/|$))[\w.-]+(/|$))+", re.ASCII)
+T = TypeVar("T")
 TRIES = 5  # failures in a row that brought no new byte
 BACKOFF = 1.0  # seconds before the first retry; doubles
 TIMEOUT = (10, 60)  # seconds to connect, seconds of silence
@@ -63,11 +65,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser to which a mistake is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what was wrong and exit with 2."""
+        self.exit(2, f"error: {message}; {self.prog} --help lists what there is\n")
+
+
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     """Return size, to, url, verbose; a mistake is one line and exit code 2."""
     command = "./spark-submit.sh jobs/download_movielens.py"
-    parser = argparse.ArgumentParser(prog=command, description="Fetch, verify and unpack one MovieLens data set.")
-    parser.error = lambda message: parser.exit(2, f"error: {message}; {command} --help lists what there is\n")
+    parser = Parser(prog=command, description="Fetch, verify and unpack one MovieLens data set.")
     parser.add_argument("size", metavar="SIZE", choices=UNPACKED_MB, help=" ".join(UNPACKED_MB))
     parser.add_argument("--to", metavar="DIR", type=Path, default=DATA_DIR, help="folder that gets ml-SIZE")
     parser.add_argument("--url", metavar="BASE", default=BASE_URL, help="where ml-SIZE.zip is (%(default)s)")
@@ -138,7 +147,7 @@ def read_offer(response: requests.Response) -> tuple[int | None, int | None, str
     etag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
     validator = etag if etag.startswith('"') else headers.get("Last-Modified")  # a weak ETag will not do
     if match := re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", headers.get("Content-Range", "")):
-        return match[1] and int(match[1]), int(match[2]), validator
+        return int(match[1]) if match[1] else None, int(match[2]), validator
     return None, int(length) if length.isdigit() else None, validator
 
 
@@ -163,7 +172,7 @@ def check_status(response: requests.Response) -> None:
     response.raise_for_status()
 
 
-def retry(action: Callable, url: str, part: Path):
+def retry(action: Callable[[], T], url: str, part: Path) -> T:
     """Return what `action` returns; network failures are retried, up to TRIES in a row that add nothing to `part`."""
     best, failures = 0, 0
     while True:

@@ -76,7 +76,7 @@ def splits(run: Run, ratings: DataFrame, part: str) -> list[protocol.Split]:
     """Return the splits of the configured protocols, asking users of the part: 'test' or 'validation'."""
     knobs = run.config.evaluation
     shared = {"part": part, "like_rating": knobs.like_rating, "max_users": knobs.max_users, "seed": knobs.seed}
-    found = []
+    found: list[protocol.Split] = []
     if knobs.protocol in ("strangers", "all"):
         of_folds = {"folds": knobs.folds, "draws": knobs.draws, "min_targets": knobs.min_targets}
         found += protocol.strangers(ratings, **shared, **of_folds)

@@ -31,7 +31,8 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         for place in [place for place, rows in more_parts.items() if rows is None]:
             run.say(f"no new ratings in {place}")
         read_more = reader.together(*more_parts.values())
-        read_ratings = reader.together(reader.read_ratings(spark, data.dir, mapping), read_more)
+        own = reader.read_ratings(spark, data.dir, mapping)
+        read_ratings = reader.together(own, read_more) or own
         read_movies = reader.read_movies(spark, data.dir, mapping)
         read_links = reader.read_links(spark, data.dir, mapping)
         read_tags = reader.read_tags(spark, data.dir, mapping)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import optuna
@@ -65,11 +66,11 @@ def main(run: Run) -> None:
     if not parts:
         raise PipelineError(f"{run.config.data.dir}: too few users with enough likes to tune anything")
     failures = 0
-    while best(study) is None or time.monotonic() < deadline:
+    while (winner := best(study)) is None or time.monotonic() < deadline:
         failures = 0 if try_one(run, study, space, parts) else failures + 1
         if failures == 5:
             raise PipelineError("five trials failed one after the other: see above")
-    write_overlay(run, study, asked)
+    write_overlay(run, study, winner, asked)
 
 
 def search_space(
@@ -108,8 +109,8 @@ def open_study(run: Run, name: str, space: dict) -> optuna.Study:
     seed = run.config.evaluation.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=12)
     if not study.trials:
-        for settings in FIRST[name]:
-            study.enqueue_trial(starting_point(run.config, space, settings))
+        for tried in FIRST[name]:
+            study.enqueue_trial(starting_point(run.config, space, tried))
     else:
         run.say(f"going on after {len(finished(study)):,} trials, kept in {folder.name}/{journal.name}")
     return study
@@ -158,7 +159,8 @@ def try_one(run: Run, study: optuna.Study, space: dict, parts: list[SimpleNamesp
         failed = True
         study.tell(trial, state=TrialState.FAIL)
         outcome = f"failed: {str(error).splitlines()[0][:200]}"
-    found = f"best {best(study).value:.4f}, trial {best(study).number}" if best(study) else "no trial complete yet"
+    leader = best(study)
+    found = f"best {leader.value:.4f}, trial {leader.number}" if leader else "no trial complete yet"
     run.say(f"trial {trial.number:<4} {outcome:<24} {found:<44} {time.monotonic() - begin:6.1f} s")
     return not failed
 
@@ -212,9 +214,9 @@ def require_writable(out: Path, budget: float) -> None:
         raise PipelineError(f"--out {out}: no file can be written there; give a path in a folder that exists")
 
 
-def write_overlay(run: Run, study: optuna.Study, asked: argparse.Namespace) -> None:
-    """Write the best configuration as an overlay: what was searched, what it is worth, and on which data."""
-    winner, overlay = best(study), {}
+def write_overlay(run: Run, study: optuna.Study, winner: optuna.trial.FrozenTrial, asked: argparse.Namespace) -> None:
+    """Write the winner's configuration as an overlay: what was searched, what it is worth, and on which data."""
+    overlay: dict[str, dict[str, Any]] = {}
     for key, value in {**winner.params, **FIXED[asked.protocol]}.items():
         section, name = key.split(".")
         overlay.setdefault(section, {})[name] = round(value, 4) if isinstance(value, float) else value

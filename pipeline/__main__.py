@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -42,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar=COMMANDS)
 
-    def command(name: str, function, help_text: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, function: Callable[[argparse.Namespace, Path, Console], None], help_text: str
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_text, description=help_text)
         sub.set_defaults(command=function)
         configuration.add_arguments(sub)
@@ -139,8 +142,8 @@ def _releases(options: argparse.Namespace, warehouse: Path, console: Console) ->
         console.print(table(headings, lines))
         return
     wrong = {row.release_id: release.verify(warehouse, row.release_id) for row in releases}
-    lines = [(*line, "; ".join(wrong[line[0]][:3]) or "whole") for line in lines]
-    console.print(table([*headings, "checked"], lines))
+    checked = [(*line, "; ".join(wrong[line[0]][:3]) or "whole") for line in lines]
+    console.print(table([*headings, "checked"], checked))
     if damaged := [release_id for release_id, found in wrong.items() if found]:
         raise PipelineError(
             f"{warehouse}: {len(damaged)} of {len(wrong)} releases are not as they were published ({damaged[0]}); "
@@ -190,7 +193,7 @@ def _feedback(options: argparse.Namespace, warehouse: Path, console: Console) ->
     else:
         ratings = ratings_of(_opened(options).feedback(), worst=data.min_rating, best=data.max_rating)
     if data.ids == "string" and ratings:
-        names = Recommender(release.release_dir(warehouse)).item_ids([row.movie_id for row in ratings])
+        names = Recommender(release.release_dir(warehouse)).item_ids([int(row.movie_id) for row in ratings])
         ratings = [row._replace(movie_id=names[row.movie_id]) for row in ratings if row.movie_id in names]
     path = write_ratings(ratings, options.out)
     print(f"wrote {len(ratings):,} ratings by {len({row.user_id for row in ratings}):,} visitors to {path}")

@@ -108,6 +108,8 @@ def macros() -> list[Macro]:
     for name in MACROS:
         statement = serving.sql(name)
         call = re.search(r'create or replace macro "?(\w+)"?(\([^)]*\))( as table)?', statement)
+        if call is None:
+            raise ValueError(f"{name}.sql defines no macro")
         question, mark, text = serving.header(statement).partition("?")
         arguments = re.sub(r"\s+", " ", call[2]).replace("( ", "(").replace(" )", ")")
         found.append(Macro(f"{'from' if call[3] else 'select'} {call[1]}{arguments}", question + mark, text.strip()))

@@ -68,7 +68,7 @@ def fetch(warehouse: Path, source: str, *, max_bytes: int, keep: int = 0) -> str
             reason = type(error).__name__ if answer is None else f"{answer.status_code} {answer.reason}"
             raise PipelineError(f"{shown}: cannot be fetched ({reason}); check the address") from error
         except OSError as error:
-            reason = error.strerror or error
+            reason = error.strerror or str(error)
             raise PipelineError(f"{shown}: cannot be brought to {warehouse} ({reason}); see to both") from error
         except PipelineError:
             raise

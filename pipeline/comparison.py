@@ -8,7 +8,7 @@ import duckdb
 
 from pipeline import serving
 from pipeline.config import PipelineError
-from pipeline.recommend import Match, Recommender
+from pipeline.recommend import Match, Recommendation, Recommender
 
 SHOWN = 5  # titles of each kind that changes() names
 
@@ -95,7 +95,7 @@ def changes_in_words(found: dict[str, Any]) -> str:
     return f"{kept}, {found['n_new']:,} new titles, {found['n_gone']:,} gone, since {found['since']}"
 
 
-def _change(row, rank: int | None, before: int | None) -> Change:
+def _change(row: Recommendation, rank: int | None, before: int | None) -> Change:
     if rank is None or before is None:
         return Change(row.movie_id, row.title, row.year, rank, before, "gone" if rank is None else "new", 0)
     what = "up" if rank < before else "down" if rank > before else "same"

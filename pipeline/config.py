@@ -6,15 +6,16 @@ import difflib
 import importlib.resources
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 # conf/ stands beside pipeline/, in a checkout as in the zip that spark-submit.sh sends to a cluster.
-CONF = importlib.resources.files("pipeline").parent / "conf"
-SQL = importlib.resources.files("pipeline") / "sql"
+PACKAGE = cast(Path, importlib.resources.files("pipeline"))  # or a zipfile.Path, which does the same
+CONF, SQL = PACKAGE.parent / "conf", PACKAGE / "sql"
 # spark-submit.sh says where the checkout is, because the jobs import pipeline from the zip.
 ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
 PATHS = (
@@ -116,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verbose", action="store_true", help="show the stack trace of an error")
 
 
-def load(overlays: list[str] = (), settings: list[str] = ()) -> SimpleNamespace:
+def load(overlays: Sequence[str] = (), settings: Sequence[str] = ()) -> SimpleNamespace:
     """Return the resolved configuration as config.section.key.
 
     overlays are YAML files, settings are 'section.key=value' texts with YAML values; later ones win,

@@ -95,7 +95,8 @@ def _chunks(training: DataFrame, alpha: float, labels: list[int], per_chunk: int
     collects before it hands them on."""
 
     def cut(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        held, n_held = [], 0
+        held: list[pa.RecordBatch] = []
+        n_held = 0
         for batch in itertools.chain(batches, [None]):
             if batch is not None:
                 held, n_held = [*held, batch], n_held + batch.num_rows

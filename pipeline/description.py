@@ -69,7 +69,7 @@ def describe(release: Path) -> Description:
         raise PipelineError(f"{release / MANIFEST}: damaged; run ./spark-submit.sh") from error
 
 
-def in_bytes(number: int | None) -> str:
+def in_bytes(number: float | None) -> str:
     """Return a number of bytes as people write it, in units of 1000; '?' where it is unknown."""
     if number is None:
         return "?"
@@ -90,7 +90,7 @@ def _changed_settings(config: dict[str, dict[str, Any]]) -> list[Setting]:
             if value == default or name == "warehouse.dir":
                 continue
             if name in configuration.PATHS:  # where files lie on the machine is nobody's business
-                value, default = Path(value).name, Path(default).name
+                value, default = Path(value).name, Path(default or "").name
                 if value == default:
                     continue
             changed.append(Setting(name, value, default))

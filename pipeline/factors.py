@@ -1,5 +1,7 @@
 """From ratings to item factors: what counts as a like, and ALS."""
 
+from typing import Any
+
 from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -21,7 +23,13 @@ def likes_table(ratings: DataFrame, *, min_rating: float, weight: str, neutral_r
 
 
 def train_als(
-    training: DataFrame, *, solver: str, blocks: int, warm_start: bool = False, start: DataFrame | None = None, **params
+    training: DataFrame,
+    *,
+    solver: str,
+    blocks: int,
+    warm_start: bool = False,
+    start: DataFrame | None = None,
+    **params: Any,
 ) -> ALSModel:
     """Fit ALS on (user_id, movie_id, third column) and return pyspark.ml's model.
 

@@ -66,8 +66,15 @@ class Run:
     ) -> None:
         self.config, self.spark, self.console, self.options = config, spark, console, options
         self.warehouse = Path(config.warehouse.dir.removeprefix("file://"))
-        self.build: release.Build | None = None
+        self._build: release.Build | None = None
         self.saved: dict[str, dict[str, int]] = {}  # rows and bytes of the tables that the stage has saved
+
+    @property
+    def build(self) -> release.Build:
+        """The release in the making, once one of the methods below has begun it."""
+        if self._build is None:
+            raise RuntimeError("no release has been begun")
+        return self._build
 
     @functools.cached_property
     def cores(self) -> int:
@@ -83,14 +90,14 @@ class Run:
         with _progress(name, self.spark, self.console):
             yield stage
         seconds = time.monotonic() - begin
-        if self.build:
-            self.build.record("timings", {name: round(seconds, 2)})
+        if self._build:
+            self._build.record("timings", {name: round(seconds, 2)})
         self.log(stage=name, seconds=round(seconds, 2), note=stage.note, tables=dict(self.saved), **_memory())
         self.say(f"{name:<11} {stage.note:<72} {seconds:6.1f} s")
 
     def start_build(self, folder: str = "building") -> None:
         """Begin an empty release, in a folder of the warehouse, and note what it will be made from."""
-        self.build = release.Build.start(self.warehouse, folder)
+        self._build = release.Build.start(self.warehouse, folder)
         self._record_settings()
 
     def resume_build(self) -> None:
@@ -101,7 +108,7 @@ class Run:
             _code(),
             self.starts_from.release_id,
         ]
-        self.build = release.Build.resume(self.warehouse, _digest(json.dumps(made_with, default=str).encode()))
+        self._build = release.Build.resume(self.warehouse, _digest(json.dumps(made_with, default=str).encode()))
         self._record_settings()
 
     def done_before(self, stage: str) -> bool:
@@ -121,7 +128,7 @@ class Run:
 
     def continue_build(self) -> None:
         """Go on with what train_als.py left, or with the live release's factors."""
-        self.build = release.Build.from_trained(self.warehouse)
+        self._build = release.Build.from_trained(self.warehouse)
         self.build.manifest.update(inputs=[], ratings={}, metrics={})
         self._record_settings()
 
@@ -237,7 +244,7 @@ class Run:
         """Append a line of JSON to the run's log, beside Spark's, and to run.jsonl in the release in the making."""
         line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **fields}) + "\n"
         places = [Path(log).with_suffix(".jsonl")] if (log := os.environ.get("PIPELINE_LOG")) else []
-        places += [self.build.path / "run.jsonl"] if self.build and self.build.path.exists() else []
+        places += [self.build.path / "run.jsonl"] if self._build and self.build.path.exists() else []
         for place in places:
             with place.open("a", encoding="utf-8") as file:
                 file.write(line)
@@ -252,7 +259,7 @@ class Run:
         job = f'job="{Path(sys.argv[0]).stem}"'
         lines = [f"pipeline_last_run_succeeded{{{job}}} {succeeded:d}"]
         lines += [f"pipeline_last_run_end_seconds{{{job}}} {time.time():.0f}"]
-        manifest = self.build.manifest if self.build else {}
+        manifest = self._build.manifest if self._build else {}
         for stage, seconds in manifest.get("timings", {}).items():
             lines.append(f'pipeline_stage_seconds{{{job},stage="{stage}"}} {seconds}')
         for table, size in manifest.get("tables", {}).items():
@@ -393,7 +400,7 @@ def _progress(name: str, spark: SparkSession | None, console: Console) -> Iterat
         begin = spoken = time.monotonic()
         task = progress.add_task(name, total=None) if progress else None
         while not done.wait(0.2):
-            finished, total = _tasks(spark)
+            finished, total = _tasks(spark) if spark else (0, 0)
             if progress:
                 progress.update(task, completed=finished, total=total or None)
             elif time.monotonic() - spoken >= HEARTBEAT:
@@ -413,7 +420,7 @@ def _progress(name: str, spark: SparkSession | None, console: Console) -> Iterat
             watcher.join()
 
 
-def _tasks(spark: SparkSession | None) -> tuple[int, int]:
+def _tasks(spark: SparkSession) -> tuple[int, int]:
     """Return finished and known tasks of the Spark jobs that run now."""
     finished = total = 0
     # The tracker only informs: whatever becomes of it must not touch the run.

@@ -1,9 +1,13 @@
 """How good the lists are: accuracy per user, and what the lists are made of. No Spark."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from pipeline.protocol import Requests  # needs Spark
+
+Key = tuple[str, str, int | None, str, int]  # protocol, model, n_favourites, metric, k
 PER_USER = ("ndcg", "recall", "hit_rate", "mrr", "novelty", "popularity_share", "diversity", "hub_share",
             "least_support", "median_support")  # fmt: skip
 
@@ -121,12 +125,17 @@ class Measured:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        # By (protocol, model, n_favourites, metric, k): users int64 [n] and values float64 [n], or what was shown.
-        self.values: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
-        self.shown: dict[tuple, np.ndarray] = {}
+        # users int64 [n] and values float64 [n], or what was shown.
+        self.values: dict[Key, tuple[np.ndarray, np.ndarray]] = {}
+        self.shown: dict[Key, np.ndarray] = {}
 
     def add(
-        self, model: str, asked: tuple[str, int | None], lists: list[np.ndarray], requests, lengths: tuple[int, ...]
+        self,
+        model: str,
+        asked: tuple[str, int | None],
+        lists: list[np.ndarray],
+        requests: "Requests",
+        lengths: tuple[int, ...],
     ) -> None:
         """Measure a model's answers to protocol.Requests at every length; asked: protocol, number of favourites."""
         for k in lengths if lists else ():
@@ -136,7 +145,7 @@ class Measured:
             self.shown[*key, "coverage", k] = np.unique(np.concatenate([ids[:k] for ids in lists]))
 
     def add_values(
-        self, model: str, asked: tuple[str, int | None], metric: str, k: int, requests, values: np.ndarray
+        self, model: str, asked: tuple[str, int | None], metric: str, k: int, requests: "Requests", values: np.ndarray
     ) -> None:
         """Add a measure that was taken elsewhere: values float64 [n] of the n protocol.Requests."""
         if len(values):
@@ -146,7 +155,7 @@ class Measured:
 def rows_of(parts: list[Measured], *, seed: int) -> list[Measure]:
     """Return the rows of the metrics table from all splits; coverage: share of the catalogue that is ever shown."""
     rows = []
-    together: dict[tuple, list[tuple]] = {}  # measures of the same users share their bootstrap
+    together: dict[tuple, list[Key]] = {}  # measures of the same users share their bootstrap
     for key in dict.fromkeys(key for part in parts for key in part.values):
         having = tuple(number for number, part in enumerate(parts) if key in part.values)
         together.setdefault((key[0], key[2], having), []).append(key)

@@ -72,7 +72,7 @@ def neighbours_table(
     item_block = F.pmod(F.xxhash64("movie_id"), F.lit(item_blocks)).cast("int")
     items = _packed(recommendable.withColumn("block", item_block), "candidate")
 
-    def searched(batches: Iterator[pa.RecordBatch]) -> Iterator[Lists]:
+    def searched(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, "TopK"]]:
         faiss.omp_set_num_threads(1)  # Spark runs a task on every core already
         best: dict[int, TopK] = {}
         for batch in batches:
@@ -208,20 +208,20 @@ class TopK(Lists):
         _require_finite(items)
         ids, similarities = top_k(self.ids, self.vectors, item_ids, items, self.k)
         if self.pairs is not None:
-            ids, similarities = self._with_pairs(ids, similarities, item_ids, items)
+            ids, similarities = self._with_pairs(self.pairs, ids, similarities, item_ids, items)
         self.merge(ids, similarities)
 
     def _with_pairs(
-        self, ids: np.ndarray, similarities: np.ndarray, item_ids: np.ndarray, items: np.ndarray
+        self, pairs: Pairs, ids: np.ndarray, similarities: np.ndarray, item_ids: np.ndarray, items: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the best k of a block's best by inner product alone, [q, m], and of the pairs with these items.
 
         Nothing else can be among the best: pairs only add, and what stands in no pair is beaten by its own list.
         """
-        position = np.minimum(np.searchsorted(item_ids, self.pairs.ids), len(item_ids) - 1)
-        here = item_ids[position] == self.pairs.ids
-        rows, paired, position = self.pairs.rows[here], self.pairs.ids[here], position[here]
-        added = self.pairs.similarities[here]
+        position = np.minimum(np.searchsorted(item_ids, pairs.ids), len(item_ids) - 1)
+        here = item_ids[position] == pairs.ids
+        rows, paired, position = pairs.rows[here], pairs.ids[here], position[here]
+        added = pairs.similarities[here]
         for begin in range(0, len(rows), PAIRS_AT_ONCE):
             part = slice(begin, begin + PAIRS_AT_ONCE)
             queries = self.vectors[rows[part]]

@@ -1,7 +1,7 @@
 """Who is asked what: strangers, of whom a model knows nothing, and histories, of which a part was hidden from it."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pyspark.sql import Column, DataFrame
@@ -63,8 +63,10 @@ def strangers(
         training = ratings.where(fold != number)
         mine = likes.filter(folds_of == number)
         of_user = _by_user(mine.column("user_id").to_numpy(), mine.column("movie_id").to_numpy())
-        knobs = {"draws": draws, "min_targets": min_targets, "seed": seed}
-        requests = {("strangers", n): draw_requests(of_user, n, **knobs) for n in N_FAVOURITES}
+        knobs: dict[str, Any] = {"draws": draws, "min_targets": min_targets, "seed": seed}
+        requests: dict[Asked, Requests] = {}
+        for n in N_FAVOURITES:
+            requests["strangers", n] = draw_requests(of_user, n, **knobs)
         support = training.groupBy("movie_id").agg(F.count("*").alias("n")).toArrow()
         counts = dict(zip(support.column("movie_id").to_pylist(), support.column("n").to_pylist(), strict=True))
         for name, (low, high) in SUPPORT_CLASSES.items():

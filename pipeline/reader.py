@@ -168,7 +168,8 @@ def read_movies(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -
     """
     if not is_interaction_file(place):
         alone = "ratings" in mapping.files
-        rows = _read_table(spark, place, "movies", MOVIES, mapping, required=not alone)
+        read = _find_table if alone else _read_table
+        rows = read(spark, place, "movies", MOVIES, mapping)
         if rows is not None:
             return rows
     frame = read_ratings(spark, place, mapping).frame.where(~F.col("malformed"))
@@ -178,18 +179,18 @@ def read_movies(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -
 
 def read_links(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -> Rows | None:
     """Return the folder's links: movie_id, imdb_id, tmdb_id, all strings; None when it has none."""
-    return None if is_interaction_file(place) else _read_table(spark, place, "links", LINKS, mapping, required=False)
+    return None if is_interaction_file(place) else _find_table(spark, place, "links", LINKS, mapping)
 
 
 def read_tags(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -> Rows | None:
     """Return the folder's tags: user_id, movie_id, tag, all strings; None when it has none."""
-    return None if is_interaction_file(place) else _read_table(spark, place, "tags", TAGS, mapping, required=False)
+    return None if is_interaction_file(place) else _find_table(spark, place, "tags", TAGS, mapping)
 
 
 def read_imdb(spark: SparkSession, place: str) -> Rows | None:
     """Return what IMDb's title.basics.tsv(.gz) says, where the user has put it into the folder: imdb_id, title_type,
     genres ('A,B'), all strings, \\N for nothing; None when it is not there."""
-    return None if is_interaction_file(place) else _read_table(spark, place, "imdb", IMDB, MOVIELENS, required=False)
+    return None if is_interaction_file(place) else _find_table(spark, place, "imdb", IMDB, MOVIELENS)
 
 
 def is_interaction_file(place: str) -> bool:
@@ -205,7 +206,8 @@ def _read_interactions(
     first: str | None = None,
 ) -> Rows:
     """Return the rows of a file of interactions, or of several whose first line, first, is of the same form."""
-    first = _first_line(spark, path) if first is None else first
+    if first is None:
+        first = _first_line(spark, path if isinstance(path, str) else path[0])
     if first is None:
         raise PipelineError(f"{path}: there is no such file; give the path of a file of interactions")
     separator = _separator(first)
@@ -227,9 +229,18 @@ def _read_interactions(
     return rows._replace(frame=rows.frame.withColumn("rating", F.coalesce("rating", F.lit("1"))))
 
 
-def _read_table(
-    spark: SparkSession, folder: str, table: str, columns: list[str], mapping: Mapping, required: bool = True
-) -> Rows | None:
+def _read_table(spark: SparkSession, folder: str, table: str, columns: list[str], mapping: Mapping) -> Rows:
+    rows = _find_table(spark, folder, table, columns, mapping)
+    if rows is None:
+        files = ", ".join([*(layout.file for layout in LAYOUTS[table]), f"{table}.parquet"])
+        raise PipelineError(
+            f"{folder.rstrip('/')}: no {table} here (looked for {files}); "
+            "get a data set with ./spark-submit.sh jobs/download_movielens.py latest-small, or give --set data.dir=DIR"
+        )
+    return rows
+
+
+def _find_table(spark: SparkSession, folder: str, table: str, columns: list[str], mapping: Mapping) -> Rows | None:
     folder = folder.rstrip("/")
     if file := mapping.files.get(table):
         rows = _read_named(spark, f"{folder}/{file}", table, columns, mapping)
@@ -247,13 +258,7 @@ def _read_table(
         rows = _read_parquet(spark, f"{folder}/{name}", table, columns, mapping)
         if rows is not None:
             return rows
-    if not required:
-        return None
-    files = ", ".join([*(layout.file for layout in LAYOUTS[table]), f"{table}.parquet"])
-    raise PipelineError(
-        f"{folder}: no {table} here (looked for {files}); "
-        "get a data set with ./spark-submit.sh jobs/download_movielens.py latest-small, or give --set data.dir=DIR"
-    )
+    return None
 
 
 def _read_named(spark: SparkSession, path: str, table: str, columns: list[str], mapping: Mapping) -> Rows | None:
@@ -391,9 +396,9 @@ def _require(fields: list[str], table: str, path: str, columns: list[str], mappi
     missing = [name for name in dict.fromkeys([*needed, *mapped]) if name not in fields]
     if missing:
         said = [f"{name} is {' or '.join(mapping.columns[name])}" for name in missing if name in mapping.columns]
-        mapped = f" (data.columns says that {', '.join(said)})" if said else ""
+        note = f" (data.columns says that {', '.join(said)})" if said else ""
         has = ", ".join(fields)
-        raise PipelineError(f"{path}: the header has no {' and no '.join(missing)} column{mapped}; it has {has}")
+        raise PipelineError(f"{path}: the header has no {' and no '.join(missing)} column{note}; it has {has}")
 
 
 def _fields(header: str, layout: Layout, columns: list[str], mapping: Mapping) -> list[str]:

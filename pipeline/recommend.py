@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import duckdb
 
@@ -32,6 +33,16 @@ STRENGTHS = """
     where movie_id != all(?::int[])
     qualify movie_id = any(?::int[]) and strength > 0 and reasons is not null
 """
+
+
+class Titled(Protocol):
+    """Whatever has a title and, perhaps, a year."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def year(self) -> int | None: ...
 
 
 class Because(NamedTuple):
@@ -232,7 +243,7 @@ class Recommender:
         """Return these movies in the order given; ids that the catalogue does not know are passed over."""
         known = self._titles(set(movie_ids))
         return [
-            Match(rank, movie_id, *known[movie_id][:4], 1.0, known[movie_id][-1])
+            Match._make([rank, movie_id, *known[movie_id][:4], 1.0, known[movie_id][-1]])
             for rank, movie_id in enumerate(movie_ids, 1)
             if movie_id in known
         ]
@@ -260,7 +271,7 @@ class Recommender:
         columns = "rank, movie_id, title, year, genres, similarity"
         rows = self._rows(f"select {columns} from similar(?::int, k := ?::int)", [movie_id, _checked_length(k)])
         best = max((similarity for *_, similarity in rows), default=0.0)
-        return [Neighbour(*row, max(row[-1] / best, 0.0) if best > 0 else 0.0) for row in rows]
+        return [Neighbour._make([*row, max(row[-1] / best, 0.0) if best > 0 else 0.0]) for row in rows]
 
     def search(self, text: str, k: int = 10) -> list[Match]:
         """Return at most k movies whose title matches the text, best first; typos are forgiven."""
@@ -325,12 +336,12 @@ class Recommender:
             ) from error
 
 
-def named(movie: Match) -> str:
+def named(movie: Titled) -> str:
     """Return a movie's title with its year, as people write it."""
     return f"{movie.title} ({movie.year})" if movie.year else movie.title
 
 
-def _checked_movie_ids(movie_ids: list[int], what: str) -> None:
+def _checked_movie_ids(movie_ids: Sequence[int], what: str) -> None:
     """Raise PipelineError for more than 50 movie ids, and for what is no 32-bit integer."""
     if len(movie_ids) > MAX_FAVOURITES:
         raise PipelineError(f"{len(movie_ids)} {what} are too many; name at most {MAX_FAVOURITES}")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from pipeline.metrics import Measure
 
 # Per protocol: number of favourites and length of the lists that are told, and the pair that the rest is told of.
-ASKED = {
+ASKED: dict[str, tuple[list[tuple[int | None, int]], tuple[int | None, int]]] = {
     "strangers": ([(1, 10), (3, 10), (5, 10), (10, 10)], (5, 10)),
     "histories": ([(None, 10), (None, 20), (None, 50), (None, 100)], (None, 20)),
 }
@@ -62,7 +62,8 @@ def standings(results: Results) -> list[Standing]:
                 continue
             rival = results.rows[protocol, others[0], n, metric, k]
             lead = served.value / rival.value - 1 if rival.value else float("inf")
-            level = served.ci_low <= rival.value <= served.ci_high
+            low, high = served.ci_low, served.ci_high
+            level = low is not None and high is not None and low <= rival.value <= high
             side = "level" if level else "above" if lead > 0 else "below"
             rows.append(Standing(protocol, n, metric, k, served, rival, lead, side))
     return rows

@@ -18,6 +18,8 @@ import decimal
 import json
 import resource
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 
@@ -76,7 +78,8 @@ def run(request: dict) -> dict:
     cursor = connection.execute(request["statement"])
     columns = [column[0] for column in cursor.description]
     single = [str(column[1]).startswith("FLOAT") for column in cursor.description]
-    rows, size = [], 0
+    rows: list[list] = []
+    size = 0
     while part := cursor.fetchmany(100):
         for row in part:
             row = [plain(value, short) for value, short in zip(row, single, strict=True)]
@@ -174,7 +177,7 @@ def names(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
     return {name.lower() for (name,) in connection.execute(query).fetchall()}
 
 
-def walk(node: object):
+def walk(node: Any) -> Iterator[dict]:
     """Yield every dict in a tree of dicts and lists."""
     if isinstance(node, dict):
         yield node

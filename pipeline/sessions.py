@@ -247,7 +247,7 @@ class Sessions:
         """
         with self._reading() as connection:
             *counts, since = connection.execute(query).fetchone()
-        return Stored(*counts, since if since is None else _time(since))
+        return Stored._make([*counts, since if since is None else _time(since)])
 
     def wipe(self) -> None:
         """Delete everything, and give the space back.

@@ -1,6 +1,6 @@
 """From item factors to the vectors whose inner product is the similarity of two movies: cosine and whitened."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,7 @@ def whitening_matrix(gram: np.ndarray, whitening: float) -> np.ndarray:
     return np.linalg.cholesky(np.linalg.inv(gram + ridge * np.eye(len(gram))))
 
 
-def _mapped(item_factors: DataFrame, function) -> DataFrame:
+def _mapped(item_factors: DataFrame, function: Callable[[np.ndarray], np.ndarray]) -> DataFrame:
     def transform(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if batch.num_rows:
