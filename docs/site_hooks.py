@@ -1,6 +1,7 @@
 """Hooks of mkdocs.yml: pages from outside docs/ join the site, and links between files of the project lead there.
 
-A file of docs/ keeps its place below docs/, README.md is the start page, any other keeps its path in the project.
+A file of docs/ keeps its place below docs/, README.md is the start page, a folder's README.md becomes its folder.md,
+and any other file keeps its path in the project.
 """
 
 import os
@@ -59,6 +60,8 @@ def in_site(path: Path) -> str:
     """Return a file's place among the sources of the site."""
     if path == ROOT / "README.md":
         return "index.md"
+    if path.name == "README.md":  # docs/warehouse.md has the place of warehouse/README.md
+        path = path.with_name("folder.md")
     return str(path.relative_to(ROOT / "docs" if path.is_relative_to(ROOT / "docs") else ROOT))
 
 

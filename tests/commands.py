@@ -23,6 +23,7 @@ RUN = "run"  # by every test run, in a copy of the project with a release
 EXHAUSTIVE = "run with -m exhaustive"
 SERVES = "started with -m exhaustive, until it answers"
 CLUSTER = "needs a cluster of several machines; tests/test_cluster.py runs the same jobs on one of its own"
+SHOP = "tests/test_your_data.py runs everything on this page, and compares what is printed"
 NETWORK = "needs the network; tests/test_download.py runs it against a server of its own"
 
 # Every command of an sh block, by page, as it begins. Commands of console blocks are run, and what they print is
@@ -57,6 +58,13 @@ HOW = {
         "./spark-submit.sh --master spark://host:7077": CLUSTER,
         ".venv/bin/python benchmarks/cluster.py --workers 2": EXHAUSTIVE,
     },
+    "docs/deploy.md": {
+        ".venv/bin/python -m pipeline pack": RUN,
+        ".venv/bin/python -m pipeline fetch": "needs a server with a release; tests/test_archive.py has one of its own",
+        ".venv/bin/python -m streamlit run app/server.py": SERVES,
+        ".venv/bin/python -m pipeline ready": "asks the server of the line before; tests/test_readiness.py has its own",
+        "./audit.sh": "needs the network, and fails when a vulnerability becomes known",
+    },
     "docs/how-it-works.md": {
         "./spark-submit.sh": EXHAUSTIVE,
         ".venv/bin/python docs/how_it_works.py": EXHAUSTIVE,
@@ -64,9 +72,17 @@ HOW = {
     "docs/operations.md": {"./spark-submit.sh jobs/run_pipeline.py --conf my.yaml": EXHAUSTIVE},
     "docs/page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
     "docs/sql-page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
+    "docs/warehouse.md": {".venv/bin/python -m pipeline export": RUN},
+    "docs/your-data.md": {
+        ".venv/bin/python data/make_orders.py": SHOP,
+        "head -2 data/shop": SHOP,
+        "./spark-submit.sh jobs/run_pipeline.py --conf conf/shop.yaml": SHOP,
+        ".venv/bin/python -m pipeline recommend --conf conf/shop.yaml": SHOP,
+        ".venv/bin/python -m pipeline sql --conf conf/shop.yaml": SHOP,
+    },
 }
 # Words in capitals that a reader replaces, where not everything goes.
-PLACEHOLDERS = {"SIZE": "1m"}
+PLACEHOLDERS = {"SIZE": "1m", "FILE.py": "jobs/run_pipeline.py"}
 OURS = re.compile(r"([A-Z_]+=\S+ )*(\./|\.venv/bin/|python |benchmarks/\S+\.sh)")
 
 

@@ -22,8 +22,9 @@ from pipeline.job import Run
 from pipeline.recommend import Recommender
 from pipeline.sessions import Sessions
 from pipeline.terminal import console
+from tests.commands import commands
 from tests.conftest import ROOT
-from tests.test_docs import assert_prints_what_it_shows, checkout, console_sessions  # noqa: F401
+from tests.test_docs import assert_prints_what_it_shows, checkout  # noqa: F401
 
 PAGE = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
 SHOP = str(ROOT / "conf" / "shop.yaml")
@@ -35,7 +36,7 @@ def shop(checkout):  # noqa: F811
     before = os.environ.get("JDK_JAVA_OPTIONS")
     os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # see QUICK in conftest.py
     try:
-        sessions = list(console_sessions(PAGE))
+        sessions = [command for command in commands("docs/your-data.md") if command.kind == "console"]
         assert len(sessions) == 5
         assert_prints_what_it_shows(checkout, sessions)
     finally:
