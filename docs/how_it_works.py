@@ -166,7 +166,7 @@ def draw_neighbours(served: duckdb.DuckDBPyConnection, implicit: Factors, stars:
         axis.hist(support, bins, weights=np.full(len(support), 1 / len(support)), color=colour)
         axis.axvline(median, color="black", lw=1)
         axis.annotate(
-            f" half have {median:.0f} ratings or fewer",
+            f" half have {median:.0f} ratings or fewer ",
             (median, 0.97),
             xycoords=("data", "axes fraction"),
             va="top",
