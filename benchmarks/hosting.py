@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,7 @@ def main() -> None:
         install = ["-m", "pip", "install", "--quiet", "--no-cache-dir", "--require-hashes", "-r"]
         subprocess.run([python, *install, ROOT / "requirements-serving.txt"], check=True)
         seconds, installed = time.perf_counter() - begin, size(venv, bytecode=False) - empty
+        by_uv = installed_by_uv(Path(name) / "uv") if shutil.which("uv") else None
         subprocess.run(IMAGE_LEAVES_OUT, shell=True, cwd=name, check=True)
         kept = size(venv, bytecode=False) - empty
         found = subprocess.run([python, "-c", IMPORTS], cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -89,6 +91,11 @@ def main() -> None:
                 alone, together, killed = resident(process), peak(group), kills(group)
     rows = [
         ["installing the packages, seconds", f"{seconds:,.0f}", "60"],
+        [
+            "the same by uv, as setup.sh and Streamlit Community Cloud do, seconds",
+            f"{by_uv:,.0f}" if by_uv else "–",
+            "60",
+        ],
         ["packages as installed, MiB", f"{installed / MIB:,.0f}", "400"],
         ["packages as in the image: no tests, headers, notebooks, MiB", f"{kept / MIB:,.0f}", "400"],
         ["server, most ever resident, MiB", f"{alone:,.0f}", f"{options.mib}"],
@@ -112,6 +119,15 @@ def main() -> None:
             f"of its libraries: {', '.join(name.split('.')[1] for name in batch)}.",
         ],
     )
+
+
+def installed_by_uv(venv: Path) -> float:
+    """Return the seconds that uv takes for the same packages, nothing at hand from before."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    begin = time.perf_counter()
+    install = ["uv", "pip", "install", "--quiet", "--no-cache", "--python", venv, "--require-hashes", "-r"]
+    subprocess.run([*install, ROOT / "requirements-serving.txt"], check=True)
+    return time.perf_counter() - begin
 
 
 def size(folder: Path, *, bytecode: bool = True) -> int:
