@@ -24,14 +24,14 @@ from pipeline.sessions import Sessions
 from pipeline.terminal import console
 from tests.commands import commands
 from tests.conftest import ROOT
-from tests.test_docs import assert_prints_what_it_shows, checkout  # noqa: F401
+from tests.test_docs import assert_prints_what_it_shows
 
 PAGE = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
 SHOP = str(ROOT / "conf" / "shop.yaml")
 
 
 @pytest.fixture(scope="module")
-def shop(checkout):  # noqa: F811
+def shop(checkout):
     """A checkout in which everything on docs/your-data.md was typed: its shop has a live release."""
     before = os.environ.get("JDK_JAVA_OPTIONS")
     os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # see QUICK in conftest.py
