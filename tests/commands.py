@@ -71,6 +71,12 @@ HOW = {
     },
     "docs/operations.md": {"./spark-submit.sh jobs/run_pipeline.py --conf my.yaml": EXHAUSTIVE},
     "docs/page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
+    "docs/schedule.md": {
+        "sed": "puts a line into the crontab; tests/test_schedule.py runs that line as cron does",
+        "sudo": "changes what systemd starts; tests/test_schedule.py checks the units, and runs what they start",
+        "./spark-submit.sh --set 'data.more_ratings": "needs a reader's own files; tests/test_ingest.py has some",
+        ".venv/bin/python -m pipeline changes": "needs two releases; tests/test_changes.py has two",
+    },
     "docs/sql-page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
     "docs/warehouse.md": {".venv/bin/python -m pipeline export": RUN},
     "docs/your-data.md": {
