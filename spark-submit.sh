@@ -15,6 +15,7 @@ Jobs
   jobs/build_neighbours.py     item factors to neighbour lists, then publish
   jobs/evaluate.py             held-out likes to metrics, plots and a report; --report DIR
   jobs/tune.py                 search the configuration: --protocol strangers|histories --budget MINUTES --out FILE
+  jobs/enrich_imdb.py          IMDb's files to runtime, genres, kind and votes of the linked titles; --imdb DIR
   jobs/download_movielens.py   fetch a MovieLens data set: latest-small 100k 1m 10m 20m 25m 32m latest
 
 Job options (conf/pipeline.yaml explains every setting)

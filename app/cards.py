@@ -86,8 +86,8 @@ def reason(row: Recommendation) -> str:
 
 
 def facts(row: Recommendation, best: float = 5.0) -> list[str]:
-    """Return what is known about the title, as HTML: how well and how often it was rated, and where to read on."""
-    said = []
+    """Return what is known about the title, as HTML: its length, how well and how often it was rated, and links."""
+    said = [length(row.runtime_minutes)] if row.runtime_minutes else []
     people = "1 person" if row.n_ratings == 1 else f"{row.n_ratings:,} people"
     if row.mean_rating is not None:
         said.append(f'<span class="stars">★ {row.mean_rating:.1f}</span> of {best:g} by {people}')
@@ -104,3 +104,9 @@ def facts(row: Recommendation, best: float = 5.0) -> list[str]:
         label = f'aria-label="{escape(row.title)} on {name}"'
         said.append(f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer" {label}>{name}</a>')
     return said
+
+
+def length(minutes: int) -> str:
+    """Return a runtime as people say it: 45 min, 1 h 21 min."""
+    hours, rest = divmod(minutes, 60)
+    return " ".join([f"{hours:,} h"] * (hours > 0) + [f"{rest} min"] * (rest > 0))

@@ -222,6 +222,7 @@ def movies(rng: np.random.Generator, ids: np.ndarray, n_ratings: np.ndarray) -> 
     imdb_ids = [f"tt{movie:07d}" for movie in ids]
     stars, item_ids = rng.uniform(2, 4.5, n), [str(movie) for movie in ids]
     columns = [ids, titles, years, genres, imdb_ids, ids, n_ratings, stars, raw, item_ids]
+    columns += [["movie"] * n, rng.integers(60, 180, n), genres, rng.uniform(1, 10, n), n_ratings]
     return pa.table(columns, schemas.names("movies"))
 
 

@@ -36,7 +36,7 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         read_movies = reader.read_movies(spark, data.dir, mapping)
         read_links = reader.read_links(spark, data.dir, mapping)
         read_tags = reader.read_tags(spark, data.dir, mapping)
-        read_imdb = reader.read_imdb(spark, data.dir)
+        read_imdb = reader.read_imdb(spark, data.dir, data.imdb)
         items, users = numbers(run, read_movies, [read_ratings, read_tags]) if data.ids == "string" else (None, None)
         titles = {"plain_titles": data.titles == "plain", "genre_separator": data.genre_separator}
         checked_movies = ingest.checked_movies(read_movies, items, **titles).persist()
@@ -49,10 +49,10 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         ratings = ingest.accepted_ratings(checked_ratings, events=events)
         if events:
             ratings = ratings.persist()  # added up once
-        of_ids = {"text_ids": items is not None, "events": events}
-        movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings, **of_ids), files=1)
+        imdb, of_ids = read_imdb and read_imdb.frame, {"text_ids": items is not None, "events": events}
+        movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings, imdb, **of_ids), files=1)
         checked_tags = read_tags and ingest.checked_tags(read_tags, known, users).persist()
-        words = ingest.words_table(movies, checked_tags, read_imdb).persist()  # every split of an evaluation asks again
+        words = ingest.words_table(movies, checked_tags).persist()  # every split of an evaluation asks again
         checked = [(checked_ratings, read_ratings), (checked_movies, read_movies)]
         checked += [(checked_tags, read_tags)] if read_tags else []
         rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)

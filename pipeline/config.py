@@ -21,6 +21,7 @@ ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
 PATHS = (
     "data.dir",
     "data.more_ratings",
+    "data.imdb",
     "warehouse.dir",
     "sessions.path",
     "evaluation.test",

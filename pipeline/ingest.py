@@ -16,6 +16,7 @@ MAX_ID = 256  # characters of an id that is text
 MAX_COUNT = 1e9  # plays or pieces in one row
 USER_BUCKETS = 4096
 REPLACED = "a later rating by the same user exists"
+SHORT, LONG = 45, 150  # minutes below and from which a title is called so
 LAST_SECOND = 4_102_444_800  # 2100-01-01: a later timestamp is in milliseconds, or wrong
 
 
@@ -224,9 +225,18 @@ def interactions_table(interactions: Rows) -> DataFrame:
 
 
 def movies_table(
-    checked: DataFrame, links: Rows | None, ratings: DataFrame, *, text_ids: bool = False, events: bool = False
+    checked: DataFrame,
+    links: Rows | None,
+    ratings: DataFrame,
+    imdb: DataFrame | None = None,
+    *,
+    text_ids: bool = False,
+    events: bool = False,
 ) -> DataFrame:
-    """Return the movies table: one row per accepted movie of the catalogue, rated or not. Events have no mean."""
+    """Return the movies table: one row per accepted movie of the catalogue, rated or not. Events have no mean.
+
+    imdb: the imdb table, joined by way of the links.
+    """
     mean = F.lit(None) if events else F.avg("rating")
     support = ratings.groupBy("movie_id").agg(
         F.count("*").cast("int").alias("n_ratings"), mean.cast("float").alias("mean_rating")
@@ -236,16 +246,26 @@ def movies_table(
     if links is None:
         movies = movies.withColumns({"imdb_id": F.lit(None).cast("string"), "tmdb_id": F.lit(None).cast("int")})
     else:
-        digits = F.regexp_extract("imdb_id", r"^(?:tt)?(\d+)$", 1)
-        padded = F.lpad(digits, F.greatest(F.length(digits), F.lit(7)), F.lit("0"))
-        linked = _text_id("movie_id") if text_ids else F.expr("cast(try_cast(movie_id as int) as string)")
-        ids = links.frame.select(
-            linked.alias("item_id"),
-            F.when(digits != "", F.concat(F.lit("tt"), padded)).alias("imdb_id"),
-            F.expr("try_cast(tmdb_id as int)").alias("tmdb_id"),
-        ).dropDuplicates(["item_id"])
-        movies = movies.join(ids, "item_id", how="left")
+        movies = movies.join(links_table(links, text_ids=text_ids), "item_id", how="left")
+    if imdb is None:
+        movies = movies.withColumns({column.name: F.lit(None).cast(column.type) for column in schemas.IMDB[1:]})
+    else:
+        movies = movies.join(imdb, "imdb_id", how="left")
+    movies = movies.withColumn("imdb_genres", F.coalesce("imdb_genres", F.array().cast("array<string>")))
     return movies.select(schemas.names("movies"))
+
+
+def links_table(links: Rows, *, text_ids: bool = False) -> DataFrame:
+    """Return item_id string, imdb_id string ('tt0114709'), tmdb_id int of the links, null where there is no such id; a
+    row per movie."""
+    digits = F.regexp_extract("imdb_id", r"^(?:tt)?(\d+)$", 1)
+    padded = F.lpad(digits, F.greatest(F.length(digits), F.lit(7)), F.lit("0"))
+    linked = _text_id("movie_id") if text_ids else F.expr("cast(try_cast(movie_id as int) as string)")
+    return links.frame.select(
+        linked.alias("item_id"),
+        F.when(digits != "", F.concat(F.lit("tt"), padded)).alias("imdb_id"),
+        F.expr("try_cast(tmdb_id as int)").alias("tmdb_id"),
+    ).dropDuplicates(["item_id"])
 
 
 def checked_tags(tags: Rows, known: DataFrame, users: DataFrame | None = None) -> DataFrame:
@@ -270,19 +290,18 @@ def checked_tags(tags: Rows, known: DataFrame, users: DataFrame | None = None) -
     return parsed.select("user_id", "movie_id", "tag", reason.alias("reason"), *PLACE)
 
 
-def words_table(movies: DataFrame, tags: DataFrame | None, imdb: Rows | None) -> DataFrame:
-    """Return user_id, movie_id, word: the tags that were accepted by checked_tags and, without a user_id, the genres
-    and the kind of title (but for 'movie') that IMDb has for the movies table."""
+def words_table(movies: DataFrame, tags: DataFrame | None) -> DataFrame:
+    """Return user_id, movie_id, word: the tags that were accepted by checked_tags and, without a user_id, what IMDb
+    says in the movies table: genres, kind of title (but for 'movie'), and whether it is short or long."""
     nobody = F.lit(None).cast("int").alias("user_id")
-    words = movies.where(F.lit(False)).select(nobody, "movie_id", F.lit("").alias("word"))
+    minutes = F.col("runtime_minutes")
+    length = F.when(minutes < SHORT, "short").when(minutes >= LONG, "long")
+    kind = F.nullif(F.lower("title_type"), F.lit("movie"))
+    said = F.array_distinct(F.concat(F.transform("imdb_genres", F.lower), F.array(kind, length)))
+    words = movies.select(nobody, "movie_id", F.explode(said).alias("word")).where("word is not null")
     if tags is not None:
         accepted = tags.where("reason is null")
         words = words.unionByName(accepted.select("user_id", "movie_id", F.col("tag").alias("word")))
-    if imdb is not None:
-        said = F.array_append(F.split(F.lower("genres"), ","), F.lower("title_type"))
-        known = imdb.frame.select("imdb_id", F.explode(said).alias("word")).where(~F.col("word").isin("\\n", "movie"))
-        linked = F.broadcast(movies.where("imdb_id is not null").select("movie_id", "imdb_id"))
-        words = words.unionByName(known.join(linked, "imdb_id", how="inner").select(nobody, "movie_id", "word"))
     return words
 
 

@@ -15,6 +15,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipeline import schemas
 from pipeline.config import PipelineError
 
 # The nineteen genre flags that close a line of ml-100k's u.item, in the order of its u.genre.
@@ -62,7 +63,8 @@ RATINGS = ["user_id", "movie_id", "rating", "timestamp"]
 MOVIES = ["movie_id", "title", "genres", "year"]
 LINKS = ["movie_id", "imdb_id", "tmdb_id"]
 TAGS = ["user_id", "movie_id", "tag"]
-IMDB = ["imdb_id", "title_type", "genres"]
+IMDB_TITLES = ["imdb_id", "title_type", "runtime_minutes", "genres"]
+IMDB_RATINGS = ["imdb_id", "average_rating", "num_votes"]
 LAYOUTS = {
     "ratings": [
         Layout("ratings.csv", ",", '"', None),
@@ -76,7 +78,10 @@ LAYOUTS = {
     ],
     "links": [Layout("links.csv", ",", '"', None)],
     "tags": [Layout("tags.csv", ",", '"', None), Layout("tags.dat", "::", "", [*TAGS, "timestamp"])],
-    "imdb": [Layout(f"title.basics.tsv{ending}", "\t", "", None) for ending in ("", ".gz")],
+    **{
+        table: [Layout(f"{file}.tsv{ending}", "\t", "", None) for ending in (".gz", "")]
+        for table, file in (("imdb_titles", "title.basics"), ("imdb_ratings", "title.ratings"))
+    },
 }
 # What a file of interactions may call its columns, and how it ends: the form of many published data sets and splits.
 INTERACTION_FILE = re.compile(r"\.(txt|csv|tsv|inter)$")
@@ -87,7 +92,8 @@ REQUIRED = {
     "movies": ["movie_id", "title"],
     "links": LINKS[:1],
     "tags": TAGS,
-    "imdb": ["imdb_id", "genres"],
+    "imdb_titles": IMDB_TITLES,
+    "imdb_ratings": IMDB_RATINGS,
     "interactions": RATINGS[:2],
 }
 
@@ -187,10 +193,46 @@ def read_tags(spark: SparkSession, place: str, mapping: Mapping = MOVIELENS) -> 
     return None if is_interaction_file(place) else _find_table(spark, place, "tags", TAGS, mapping)
 
 
-def read_imdb(spark: SparkSession, place: str) -> Rows | None:
-    """Return what IMDb's title.basics.tsv(.gz) says, where the user has put it into the folder: imdb_id, title_type,
-    genres ('A,B'), all strings, \\N for nothing; None when it is not there."""
-    return None if is_interaction_file(place) else _find_table(spark, place, "imdb", IMDB, MOVIELENS)
+def read_imdb_files(spark: SparkSession, folder: str) -> tuple[Rows, Rows]:
+    """Return IMDb's title.basics.tsv.gz and title.ratings.tsv.gz as they were downloaded, or unpacked: imdb_id,
+    title_type, runtime_minutes, genres ('A,B'), and imdb_id, average_rating, num_votes; all strings, \\N for nothing.
+
+    Raises PipelineError when one is missing, empty or lacks a column.
+    """
+
+    def read(table: str, columns: list[str]) -> Rows:
+        rows = _find_table(spark, folder, table, columns, MOVIELENS)
+        if rows is None:
+            raise PipelineError(
+                f"{folder}: no {LAYOUTS[table][0].file} here; download it from IMDb (docs/imdb.md says "
+                "what may be done with it), or give --imdb DIR"
+            )
+        return rows
+
+    return read("imdb_titles", IMDB_TITLES), read("imdb_ratings", IMDB_RATINGS)
+
+
+def imdb_place(directory: str, given: str) -> str:
+    """Return where the imdb table is: as data.imdb says or, where that is '', imdb.parquet in data.dir."""
+    return given or f"{directory.rstrip('/')}/imdb.parquet"
+
+
+def read_imdb(spark: SparkSession, directory: str, given: str) -> Rows | None:
+    """Return the imdb table that jobs/enrich_imdb.py wrote, with the types of schemas.IMDB and without places; None
+    where data.imdb names none and data.dir has none. Raises PipelineError for what is no such table."""
+    place = imdb_place(directory, given)
+    mend = f"make it with ./spark-submit.sh jobs/enrich_imdb.py --set data.dir={directory}"
+    if not _found(spark, place):
+        if given:
+            raise PipelineError(f"{place}: there is no such table; {mend} --set data.imdb={place}")
+        return None
+    try:
+        frame = spark.read.parquet(place)
+    except (AnalysisException, Py4JJavaError) as error:
+        raise PipelineError(f"{place}: this is not a Parquet table that Spark can read; {mend}") from error
+    if frame.dtypes != [(column.name, column.type) for column in schemas.IMDB]:
+        raise PipelineError(f"{place}: this is no table of the form that jobs/enrich_imdb.py writes; {mend}")
+    return Rows(frame.dropDuplicates(["imdb_id"]), None)
 
 
 def is_interaction_file(place: str) -> bool:

@@ -90,6 +90,7 @@ class Recommendation(NamedTuple):
     imdb_id: str | None
     tmdb_id: int | None
     item_id: str | None = None
+    runtime_minutes: int | None = None
 
 
 class Neighbour(NamedTuple):
@@ -216,10 +217,18 @@ class Recommender:
         ]
 
     def _titles(self, movie_ids: set[int]) -> dict[int, list]:
-        """Return what the catalogue has about these movies: title, year, genres, n_ratings, mean_rating, ids."""
-        columns = f"movie_id, title, year, genres, n_ratings, mean_rating, imdb_id, tmdb_id, {self._item_id}"
+        """Return what the catalogue has about these movies: title, year, genres, n_ratings, mean_rating, ids,
+        runtime_minutes."""
+        columns = "movie_id, title, year, genres, n_ratings, mean_rating, imdb_id, tmdb_id"
+        columns += f", {self._item_id}, {self._runtime}"
         query = f"select {columns} from movies where movie_id = any(?::int[])"
         return {movie_id: movie for movie_id, *movie in self._rows(query, [list(movie_ids)])}
+
+    @functools.cached_property
+    def _runtime(self) -> str:
+        """The column runtime_minutes; null in releases from before there was one."""
+        column = "select 1 from duckdb_columns() where table_name = 'movies' and column_name = 'runtime_minutes'"
+        return "runtime_minutes" if self._rows(column, []) else "null"
 
     def sql(self, favourites: list[int], k: int = 10, steering: Steering = UNSTEERED) -> str:
         """Return the query that recommend() answers, ready to paste where this release's serving.duckdb is open."""

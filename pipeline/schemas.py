@@ -14,6 +14,15 @@ class Column(NamedTuple):
     meaning: str
 
 
+# What jobs/enrich_imdb.py writes, and the movies table takes over.
+IMDB = (
+    Column("imdb_id", "string", "IMDb's id, e.g. tt0114709; null when not linked"),
+    Column("title_type", "string", "IMDb's kind of title, e.g. movie, short, tvSeries; null without IMDb's files"),
+    Column("runtime_minutes", "int", "minutes by IMDb; null when not known"),
+    Column("imdb_genres", "array<string>", "genres by IMDb; empty when none are known"),
+    Column("imdb_rating", "float", "mean of IMDb's votes, 1 to 10; null without any"),
+    Column("imdb_votes", "int", "number of IMDb's votes; null without any"),
+)
 VECTORS = "movie_id int, query array<float>, candidate array<float>"  # between vectors and neighbours; not published
 
 TABLES: dict[str, tuple[Column, ...]] = {
@@ -22,12 +31,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("title", "string", "title to show: article in front, no year"),
         Column("year", "smallint", "year of release, the first one of a range; null when the title has none"),
         Column("genres", "array<string>", "genres; empty when none are listed"),
-        Column("imdb_id", "string", "IMDb's id, e.g. tt0114709; null when not linked"),
+        IMDB[0],
         Column("tmdb_id", "int", "TMDB's id; null when not linked"),
         Column("n_ratings", "int", "support: number of users with an accepted rating or event"),
         Column("mean_rating", "float", "mean of the accepted ratings in stars; null for events, null without any"),
         Column("raw_title", "string", "title as it stands in the input"),
         Column("item_id", "string", "id as it stands in the input"),
+        *IMDB[1:],
     ),
     "item_factors": (
         Column("movie_id", "int", "key; one row per movie that training saw"),

@@ -81,16 +81,16 @@ def checkout(tmp_path_factory):
 
 
 def write_table(folder: Path, table: str, rows: list[tuple]) -> None:
-    """Write rows as a table of a release, one Parquet file."""
+    """Write rows as a table of a release, one Parquet file; last columns that a row leaves out are null."""
     columns = schemas.TABLES[table]
     schema = pa.schema([(column.name, ARROW_TYPES[column.type]) for column in columns])
     (folder / table).mkdir(parents=True, exist_ok=True)
-    records = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    records = [dict(zip(schema.names, row, strict=False)) for row in rows]
     pq.write_table(pa.Table.from_pylist(records, schema=schema), folder / table / "part-0.parquet")
 
 
 MOVIES = [
-    # movie_id, title, year, genres, imdb_id, tmdb_id, n_ratings, mean_rating, raw_title
+    # movie_id, title, year, genres, imdb_id, tmdb_id, n_ratings, mean_rating, raw_title; without IMDb's files
     (1, "Toy Story", 1995, ["Animation", "Comedy"], "tt0114709", 862, 200, 3.9, "Toy Story (1995)"),
     (2, "Toy Story 2", 1999, ["Animation", "Comedy"], None, None, 90, 3.8, "Toy Story 2 (1999)"),
     (3, "Heat", 1995, ["Crime"], None, None, 100, 3.9, "Heat (1995)"),

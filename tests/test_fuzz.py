@@ -129,7 +129,7 @@ class Tags(html.parser.HTMLParser):
 @given(title=TEXT, genres=st.lists(TEXT, max_size=4), because=TEXT, imdb=TEXT, source=TEXT)
 def test_a_card_is_our_markup_alone(title, genres, because, imdb, source):
     TRIED["card"] += 1
-    row = Recommendation(1, 1, title, None, genres, 1.0, [Because(1, because, 1.0)], source, 3, 4.0, imdb, None)
+    row = Recommendation(1, 1, title, None, genres, 1.0, [Because(1, because, 1.0)], source, 3, 4.0, imdb, None, 95)
     tags = Tags()
     tags.feed(card(row._replace(source="neighbours"), 0.5, None) + card(row, None, None))
     assert tags.seen <= {"article", "div", "h3", "span", "p", "b", "i", "a"}
