@@ -69,6 +69,10 @@ HOW = {
         "./spark-submit.sh": EXHAUSTIVE,
         ".venv/bin/python docs/how_it_works.py": EXHAUSTIVE,
     },
+    "docs/imdb.md": {
+        "./spark-submit.sh jobs/enrich_imdb.py": "needs IMDb's files; tests/test_imdb.py makes some of the same form",
+        "./spark-submit.sh jobs/evaluate.py": EXHAUSTIVE,
+    },
     "docs/operations.md": {"./spark-submit.sh jobs/run_pipeline.py --conf my.yaml": EXHAUSTIVE},
     "docs/page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
     "docs/schedule.md": {
