@@ -181,6 +181,12 @@ def test_the_readme_lists_every_table_with_its_columns():
         assert [name.strip() for name in columns.split(",")] == schemas.names(table)
 
 
+def test_every_page_has_a_place_in_the_site():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r": (\S+\.md)$", navigation, re.M)
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} <= set(named), "name the page under nav: in mkdocs.yml"
+
+
 def anchors(page):
     """Return the names of a page's headings, as GitHub makes them."""
     headings = re.findall(
