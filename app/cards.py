@@ -30,7 +30,7 @@ SMALL_WORDS = {
     "el",
     "il",
 }
-WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.0, "fair")]
+WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.2, "fair"), (0.0, "distant")]
 
 
 def card(row: Recommendation, strength: float | None, poster: str | None, best: float = 5.0) -> str:
@@ -73,7 +73,8 @@ def match_bar(strength: float | None) -> str:
 
 def reason(row: Recommendation) -> str:
     """Return in words, as HTML, why a movie is recommended."""
-    shares = " · ".join(f"<b>{escape(because.title)}</b> {because.share:.0%}" for because in row.because[:4])
+    share = (lambda because: f" {because.share:.0%}") if len(row.because) > 1 else lambda because: ""
+    shares = " · ".join(f"<b>{escape(because.title)}</b>{share(because)}" for because in row.because[:4])
     if len(row.because) > 4:
         shares += f" · and {len(row.because) - 4} more"
     if row.source == "neighbours":

@@ -171,7 +171,8 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     favourites = list(choice.favourites)
     rows = recommender.recommend(favourites, LENGTH, choice.steering)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.subheader(f"Ten {word().items} that go with them" if favourites else "Meanwhile: what most people like")
+        goes = f"Ten {word().items} that go with {'it' if len(favourites) == 1 else 'them'}"
+        st.subheader(goes if favourites else "Meanwhile: what most people like")
         if favourites:
             st.button("Surprise me", icon=":material/casino:", on_click=steer.surprise, help="Another mix of what fits")
             keep.keep(choice)

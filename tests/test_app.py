@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.address import Choice, from_address, to_address
+from app.cards import match_bar
 from pipeline.recommend import Steering
 from pipeline.sessions import Sessions
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, ROOT, publish
@@ -61,15 +62,21 @@ def test_a_visitor_picks_two_favourites_and_gets_films_with_reasons(page):
                                     "**Toy Story 2 \\(1999\\)** :small[Animation, Comedy]"]  # fmt: skip
     press(page, "pick-1")
     assert page.text_input[0].value == ""
+    assert page.subheader[0].value == "Ten films that go with it" and "Because you liked Toy Story ★" in films(page)[0]
     press(find(page, "heat 1995"), "pick-3")
+    assert page.subheader[0].value == "Ten films that go with them"
     assert keyed(page, "drop-") == ["Toy Story \\(1995\\)", "Heat \\(1995\\)"]
     first, second, third = films(page)[:3]
     assert first == (
-        "TS 1 Toy Story 2 1999 Animation · Comedy 100% · excellent match Because you liked Toy Story 100% "
+        "TS 1 Toy Story 2 1999 Animation · Comedy 100% · excellent match Because you liked Toy Story "
         "★ 3.8 of 5 by 90 people"
     )
     assert "2 The Matrix 1999 Action 67% · very good match Because you liked Heat 75% · Toy Story 25%" in second
     assert third.startswith("AF 3 Amélie (Le Fabuleux destin) 2001")
+
+
+def test_a_bar_that_is_nearly_empty_is_not_praised():
+    assert "8% · distant match" in match_bar(0.08) and "20% · fair match" in match_bar(0.2)
 
 
 def test_a_newcomer_can_start_without_typing(page):
@@ -187,7 +194,7 @@ def test_where_nothing_can_be_kept_the_page_says_so_and_goes_on(warehouse, monke
 
 def test_a_cold_favourite_is_labelled(page):
     press(find(page, "unseen"), "pick-9")
-    assert any("Crime" in film and "Much liked in the genres of Unseen 100%" in film for film in films(page))
+    assert any("Crime" in film and "Much liked in the genres of Unseen " in film for film in films(page))
     assert any("Action Much liked by everyone" in film for film in films(page))
 
 
