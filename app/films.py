@@ -38,7 +38,8 @@ def draw() -> None:
     with st.container(key="search-area", gap=None):
         search(recommender)
     picked(recommender)
-    with st.expander("Steer", icon=":material/tune:", expanded=st.session_state.steers):
+    controls = "Steer: genres, years, hidden gems, variety"
+    with st.expander(controls, icon=":material/tune:", expanded=st.session_state.steers):
         steer.controls(catalogue)
     choice = steer.chosen(catalogue)
     st.query_params.from_dict(to_address(choice))

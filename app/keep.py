@@ -46,22 +46,29 @@ def opened() -> Choice | None:
 
 
 def keep(choice: Choice) -> None:
-    """Draw what saves, names and deletes a session."""
-    if store() is None:
-        return
+    """Draw the link to share and, where sessions are kept, what saves, names and deletes one."""
     name = st.session_state.get("session_name")
-    with st.popover(
-        plain(name) if name else "Keep this list", icon=":material/bookmark:", help="Save your favourites and come back"
-    ):
+    title = "Share" if store() is None else plain(name) if name else "Keep or share"
+    with st.popover(title, icon=":material/bookmark:"):
+        st.markdown("To share: this link shows the list to anyone, and nobody can change it by it.")
+        st.code(link(to_address(choice)), language=None)
+        if store() is None:
+            return
         if name:
-            st.markdown("Your link. Whoever has it can open, change and delete this list:")
-            st.code(f"{(st.context.url or '').split('?')[0]}?{PARAMETER}={st.session_state.token}", language=None)
+            st.markdown("For yourself: whoever has this link can open, change and delete what you saved.")
+            st.code(link({PARAMETER: st.session_state.token}), language=None)
             st.button("Save it as it is now", icon=":material/save:", on_click=save, args=(name, choice))
             st.button("Delete it and my thumbs", icon=":material/delete:", on_click=delete)
         else:
+            st.markdown("To come back to: save it under a name.")
             new = st.text_input("A name for your list", key="new_name", max_chars=MAX_NAME, placeholder="Friday night")
             st.button("Save", icon=":material/save:", on_click=save, args=(new, choice), disabled=not new.strip())
-            st.caption("No account: you get a link that nobody can guess.")
+            st.caption("No account: you get a link of your own that nobody can guess.")
+
+
+def link(address: dict[str, str]) -> str:
+    """Return the page's address with these parameters."""
+    return f"{(st.context.url or '').split('?')[0]}?{urlencode(address)}"
 
 
 def save(name: str, choice: Choice) -> None:
@@ -93,7 +100,9 @@ def thumb(movie_id: int, release_id: str, favourites: tuple[int, ...]) -> None:
     """Draw the thumbs of a recommendation: kept with the release that gave it."""
     if store() is not None:
         arguments = (movie_id, release_id, list(favourites))
-        st.feedback("thumbs", key=f"thumb-{movie_id}", on_change=give, args=arguments, width="content")
+        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center", width="content"):
+            st.caption("Good tip?", width="content")
+            st.feedback("thumbs", key=f"thumb-{movie_id}", on_change=give, args=arguments, width="content")
 
 
 def give(movie_id: int, release_id: str, favourites: list[int]) -> None:

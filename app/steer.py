@@ -49,22 +49,22 @@ def chosen(catalogue: Catalogue) -> Choice:
 
 def controls(catalogue: Catalogue) -> None:
     """Draw the controls."""
+    # Pairs: on a phone, where one column stands below the other, what belongs together stays together.
     left, right = st.columns(2, gap="medium")
-    with left:
-        st.multiselect("Genres", catalogue.genres, key="genres", placeholder="any", select_all=False, **KEPT)
-        st.select_slider("Well-known or hidden", list(HIDDEN), format_func=HIDDEN.get, key="hidden", **KEPT)
-        if catalogue.first_year < catalogue.last_year:
-            st.slider("Years", catalogue.first_year, catalogue.last_year, key="years", **KEPT)
-    with right:
-        st.multiselect(
-            "Without", catalogue.genres, key="without", placeholder="nothing left out", select_all=False, **KEPT
-        )
-        st.select_slider("Variety", list(VARIETY), format_func=VARIETY.get, key="variety", **KEPT)
-        with st.container(vertical_alignment="bottom", height="stretch"):
-            st.button(
-                "Steer nowhere", icon=":material/restart_alt:", on_click=forget_steering, args=(catalogue,),
-                help="Keep your favourites, reset everything else",
-            )  # fmt: skip
+    left.multiselect("Genres", catalogue.genres, key="genres", placeholder="any", select_all=False, **KEPT)
+    right.multiselect(
+        "Without", catalogue.genres, key="without", placeholder="nothing left out", select_all=False, **KEPT
+    )
+    left, right = st.columns(2, gap="medium")
+    left.select_slider("Well-known or hidden", list(HIDDEN), format_func=HIDDEN.get, key="hidden", **KEPT)
+    right.select_slider("Variety", list(VARIETY), format_func=VARIETY.get, key="variety", **KEPT)
+    left, right = st.columns(2, gap="medium", vertical_alignment="bottom")
+    if catalogue.first_year < catalogue.last_year:
+        left.slider("Years", catalogue.first_year, catalogue.last_year, key="years", **KEPT)
+    right.button(
+        "Reset", icon=":material/restart_alt:", on_click=forget_steering, args=(catalogue,),
+        help="Keep your favourites, forget the rest",
+    )  # fmt: skip
 
 
 def surprise() -> None:
