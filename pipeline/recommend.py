@@ -19,6 +19,7 @@ TYPES = {
     "dislikes": "int[]", "genres": "varchar[]", "without_genres": "varchar[]", "from_year": "int", "to_year": "int",
     "hidden": "double", "variety": "double", "surprise": "int",
 }  # fmt: skip
+ITEM_ID = 7  # its place in what _titles returns
 FILTERS = ("genres", "without_genres", "from_year", "to_year")
 MAX_GENRES = 100  # in a filter
 MAX_GENRE = 100  # characters of a genre in a filter
@@ -252,7 +253,7 @@ class Recommender:
         """Return these movies in the order given; ids that the catalogue does not know are passed over."""
         known = self._titles(set(movie_ids))
         return [
-            Match._make([rank, movie_id, *known[movie_id][:4], 1.0, known[movie_id][-1]])
+            Match._make([rank, movie_id, *known[movie_id][:4], 1.0, known[movie_id][ITEM_ID]])
             for rank, movie_id in enumerate(movie_ids, 1)
             if movie_id in known
         ]
@@ -324,7 +325,8 @@ class Recommender:
 
     def item_ids(self, movie_ids: list[int]) -> dict[int, str]:
         """Return movie_id -> item_id of those movies that the catalogue knows."""
-        return {movie_id: item_id for movie_id, (*_, item_id) in self._titles(set(movie_ids)).items()}
+        query = f"select movie_id, {self._item_id} from movies where movie_id = any(?::int[])"
+        return dict(self._rows(query, [movie_ids]))
 
     @functools.cached_property
     def _item_id(self) -> str:

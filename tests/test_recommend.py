@@ -257,6 +257,13 @@ def test_titles_are_found_as_people_type_them(recommender, text, movie_id):
     assert recommender.resolve(text).movie_id == movie_id
 
 
+def test_titles_say_their_ids_in_the_input(recommender):
+    assert [movie.item_id for movie in recommender.movies([3, 99, 1])] == ["3", "1"]
+    assert recommender.resolve("id:8").item_id == recommender.search("emma 1996")[1].item_id == "8"
+    assert recommender.item_ids([99, 5]) == {5: "5"}
+    assert recommender.recommend([1], k=1)[0].item_id == "2"
+
+
 def test_ambiguous_titles_are_asked_back(recommender):
     with pytest.raises(AmbiguousTitleError) as error:
         recommender.resolve("Emma 1996")
