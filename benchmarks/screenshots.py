@@ -51,6 +51,7 @@ def main() -> None:
             page.locator("h1").first.wait_for()
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(2000)  # charts are drawn after that
+            page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")  # whose code is on its way
             page.screenshot(path=FOLDER / f"{name}.png")
             context.close()
             print(FOLDER / f"{name}.png")

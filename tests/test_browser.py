@@ -66,6 +66,7 @@ def visit(chromium):
 
 def settled(page):
     """Wait until the page has come to rest, and return it."""
+    expect(page.locator("[data-testid=stSkeleton]")).to_have_count(0)  # stands in for what is being fetched
     expect(page.locator("[data-stale=true]")).to_have_count(0)
     expect(page.locator("[data-testid=stStatusWidget]")).to_have_count(0)
     return page
