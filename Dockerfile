@@ -18,8 +18,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY setup.sh requirements.txt ./
 RUN bash -c 'set -eu; ROOT=/app; . ./setup.sh; setup_python requirements.txt'
-# Spark's own commands, which start a master or a worker, look for their Python there.
-ENV PATH=/app/.venv/bin:$PATH
+# Spark's own commands, which start a master or a worker, look for their Python on the PATH.
+ENV PATH=/app/.venv/bin:$PATH MPLCONFIGDIR=/tmp/matplotlib
 COPY spark-submit.sh pyproject.toml ./
 COPY conf conf
 COPY pipeline pipeline
