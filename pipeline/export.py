@@ -19,18 +19,22 @@ NESTED = "from exported"
 FLAT = """
     select
         movie_id, title, year, rank, n.movie_id as neighbour_id, n.title as neighbour_title, n.year as neighbour_year,
-        n.similarity as similarity
+        n.similarity as similarity, item_id, n.item_id as neighbour_item_id
     from (select *, unnest(neighbours) as n, generate_subscripts(neighbours, 1)::smallint as rank from exported)
 """
 # By way of text a float gets the fewest digits that say which it is.
 JSON = """
-    select movie_id, title, year, list_transform(neighbours, lambda n:
-        {movie_id: n.movie_id, title: n.title, year: n.year, similarity: n.similarity::varchar::double}) as neighbours
+    select movie_id, item_id, title, year, list_transform(neighbours, lambda n: {
+        movie_id: n.movie_id, item_id: n.item_id, title: n.title, year: n.year,
+        similarity: n.similarity::varchar::double
+    }) as neighbours
     from exported
 """
 COLUMNS = f"select * replace (to_json(neighbours)::varchar as neighbours) from ({JSON})"
-DOCUMENTS = f"select movie_id, to_json(list)::varchar from ({JSON}) as list"
-TABLE = "create table lists (movie_id integer primary key, title text, year integer, neighbours text)"
+DOCUMENTS = f"select item_id, to_json(list)::varchar from ({JSON}) as list"
+TABLE = (
+    "create table lists (movie_id integer primary key, item_id text unique, title text, year integer, neighbours text)"
+)
 Batches = Iterator[duckdb.DuckDBPyRelation]
 
 
@@ -119,15 +123,15 @@ def _sqlite(path: Path, batches: Batches) -> None:
         connection.execute("pragma journal_mode = off")  # a file that is not whole is thrown away
         connection.execute(TABLE)
         for batch in batches:
-            connection.executemany("insert into lists values (?, ?, ?, ?)", batch.fetchall())
+            connection.executemany("insert into lists values (?, ?, ?, ?, ?)", batch.fetchall())
 
 
 def _redis(path: Path, batches: Batches) -> None:
-    """Write SET neighbours:<movie_id> <JSON> per list, in the protocol that `redis-cli --pipe` sends on as it is."""
+    """Write SET neighbours:<item_id> <JSON> per list, in the protocol that `redis-cli --pipe` sends on as it is."""
     with open(path, "wb") as file:
         for batch in batches:
-            for movie, document in batch.fetchall():
-                words = [b"SET", b"neighbours:%d" % movie, document.encode()]
+            for item_id, document in batch.fetchall():
+                words = [b"SET", f"neighbours:{item_id}".encode(), document.encode()]
                 file.write(b"*3\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
 
 

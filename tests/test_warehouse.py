@@ -155,6 +155,9 @@ def exported(request, tmp_path, monkeypatch):
     return exported, rows, short
 
 
+item_ids = {row[0]: row[9] for row in (*MOVIES, ODD)}
+
+
 def flat(documents, similarities):
     """Rows as in the view lists, of documents with nested neighbours; similarities with the digits of 32 bits."""
     names = ("movie_id", "title", "year", "similarity")
@@ -169,7 +172,8 @@ def flat(documents, similarities):
 def test_parquet_holds_a_list_per_row(exported):
     export_to, rows, _ = exported
     table = pq.read_table(export_to("lists.parquet"))
-    assert table.column_names == ["movie_id", "title", "year", "neighbours"]
+    assert table.column_names == ["movie_id", "item_id", "title", "year", "neighbours"]
+    assert {one["item_id"] for one in table.to_pylist()[0]["neighbours"]} <= {row[9] for row in (*MOVIES, ODD)}
     assert flat(table.to_pylist(), None) == rows
 
 
@@ -183,17 +187,18 @@ def test_csv_has_a_neighbour_per_line(exported):
     export_to, rows, short = exported
     with open(export_to("lists.csv"), encoding="utf-8", newline="") as file:
         heads, *lines = csv.reader(file)
-    assert heads == schemas.names("lists")
-    assert [tuple(line[:-1]) for line in lines] == [
+    assert heads == [*schemas.names("lists"), "item_id", "neighbour_item_id"]
+    assert [tuple(line[:-3]) for line in lines] == [
         tuple("" if value is None else str(value) for value in row[:-1]) for row in rows
     ]
-    assert [float(line[-1]) for line in lines] == short
+    assert [float(line[-3]) for line in lines] == short
+    assert [line[-2:] for line in lines] == [[item_ids[row[0]], item_ids[row[4]]] for row in rows]
 
 
 def test_sqlite_has_a_list_per_row(exported):
     export_to, rows, short = exported
     connection = sqlite3.connect(export_to("lists.sqlite"))
-    columns = ("movie_id", "title", "year", "neighbours")
+    columns = ("movie_id", "item_id", "title", "year", "neighbours")
     documents = [dict(zip(columns, row, strict=True)) for row in connection.execute("select * from lists")]
     first = "select json_extract(neighbours, '$[0].title') from lists where movie_id = 1"
     assert connection.execute(first).fetchone() == (ODD[1],)
