@@ -26,6 +26,7 @@ QUICK = {
     "als": {"rank": 8},
     "neighbours": {"k": 12},
     "popularity": {"weight": 0.0},
+    "map": {"titles": 0},
     "evaluation": {"enabled": False},
     "example": {"favourites": ["Amélie 1"]},
 }
@@ -42,6 +43,9 @@ def films(checkout, checkerboard):
     nightly["data"]["dir"] = "data/checkerboard"
     overlay.write_text(yaml.safe_dump(nightly))
     (checkout / "logs").mkdir(exist_ok=True)
+    front_door = (checkout / "spark-submit.sh").read_text()
+    short = '"-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"'  # see QUICK in conftest.py
+    (checkout / "spark-submit.sh").write_text(front_door.replace('"-Xss16m"', short))
     return checkout
 
 
@@ -169,9 +173,10 @@ def test_what_evaluate_measured_goes_with_the_same_inputs_and_settings(tmp_path,
         (evaluation.path / folder).mkdir()
         (evaluation.path / folder / "measured").write_text("")
     evaluation.save_manifest()
-    run = Run(configuration.load([], [place, *ours]), None, console(), None)
-    run.build = write_build(tmp_path)
-    run.build.record("config", configuration.as_dict(run.config))
+    java = SimpleNamespace(System=SimpleNamespace(getProperty=lambda name: "17"))
+    run = Run(configuration.load([], [place, *ours]), SimpleNamespace(_jvm=java), console(), None)
+    run.start_build()
+    run.build.record("inputs", [{"path": "/data/ratings.csv", "bytes": 1, "sha256": "0"}])
     run.take_over_evaluation()
     assert run.build.manifest["metrics"] == ({"ndcg": 0.5} if taken else {})
     for folder in ("metrics", "report"):
