@@ -45,6 +45,7 @@ def test_counts_are_as_asked_and_every_rating_is_sound(small):
     assert duckdb.sql(f"select count(*), count(distinct movie_id) from {movies}").fetchall() == [(300, 300)]
 
 
+@pytest.mark.exhaustive
 def test_the_same_rows_on_one_core_and_other_ones_with_another_seed(small, tmp_path):
     grown(tmp_path / "again", SPARK_CORES="1")
     grown(tmp_path / "other", "--seed", "2", SPARK_CORES="2")
