@@ -53,6 +53,7 @@ def test_the_same_rows_on_one_core_and_other_ones_with_another_seed(small, tmp_p
         assert rows(tmp_path / "again", table) == rows(small[0], table) != rows(tmp_path / "other", table)
 
 
+@pytest.mark.exhaustive
 def test_the_pipeline_reads_all_of_it(small, tmp_path):
     options = ["--set", f"data.dir={small[0]}", "--set", f"warehouse.dir={tmp_path}", "--set", "als.rank=8"]
     result = submit("jobs/train_als.py", *options)

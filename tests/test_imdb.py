@@ -11,7 +11,7 @@ from app.cards import facts
 from jobs import enrich_imdb
 from jobs.train_als import load
 from pipeline import config as configuration
-from pipeline import release, schemas, serving
+from pipeline import bulk, release, schemas
 from pipeline.config import PipelineError
 from pipeline.content import content, movie_words
 from pipeline.job import Run
@@ -159,5 +159,5 @@ def test_a_release_from_before_there_were_runtimes_answers_as_ever(warehouse):
     folder = release.release_dir(warehouse)
     tables = {name: pq.read_table(folder / name) for name in ("movies", "neighbours", "popularity")}
     tables["movies"] = tables["movies"].drop_columns([column.name for column in schemas.IMDB[1:]])
-    old = Recommender(folder, serving.in_memory(tables, popularity_weight=0.0))
+    old = Recommender(folder, bulk.in_memory(tables, popularity_weight=0.0))
     assert old.recommend([1, 3]) == Recommender(folder).recommend([1, 3])
