@@ -10,8 +10,8 @@ import pytest
 from app.cards import facts
 from jobs import enrich_imdb
 from jobs.train_als import load
-from pipeline import config as configuration
 from pipeline import bulk, release, schemas
+from pipeline import config as configuration
 from pipeline.config import PipelineError
 from pipeline.content import content, movie_words
 from pipeline.job import Run
