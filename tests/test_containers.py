@@ -50,7 +50,7 @@ def base(tmp_path_factory):
         return
     folder = tmp_path_factory.mktemp("debian")
     packages = "ca-certificates,python3,python3-venv"
-    run("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", folder, "http://deb.debian.org/debian")
+    run("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", folder)
     (folder / "usr/local/bin/python").symlink_to("/usr/bin/python3")
     if CERTIFICATES.exists():  # this machine may reach its registries through a proxy of its own
         shutil.copy(CERTIFICATES, folder / str(CERTIFICATES).lstrip("/"))
