@@ -399,4 +399,4 @@ def _literal(value: Any) -> str:
 def _checked_length(k: int) -> int:
     if not isinstance(k, int) or not 1 <= k <= 1000:
         raise PipelineError(f"k must lie between 1 and 1000, not {k!r}"[:200])
-    return k
+    return int(k)  # True is 1 to Python, and no number to SQL
