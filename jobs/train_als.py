@@ -1,6 +1,7 @@
 """Ratings to item factors: reads and checks the data, trains ALS, saves movies, popularity, factors and the model."""
 
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame
@@ -22,41 +23,42 @@ def main(run: Run) -> None:
     run.say("trained; next: ./spark-submit.sh jobs/build_neighbours.py, with the same --conf and --set")
 
 
+class Inputs(NamedTuple):
+    """What was read, as it stands there; more: those of the ratings that came from data.more_ratings."""
+
+    ratings: reader.Rows
+    movies: reader.Rows
+    links: reader.Rows | None
+    tags: reader.Rows | None
+    imdb: reader.Rows | None
+    more: reader.Rows | None
+
+
 def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
     """Return ratings and words, persisted, and between them the movies table, saved; save what was rejected."""
-    config, spark, data = run.config, run.spark, run.config.data
-    events, mapping = data.kind == "events", reader.mapping(data)
+    config, data, events = run.config, run.config.data, run.config.data.kind == "events"
     with run.stage("ingest") as stage:
-        more_parts = {place: reader.read_more_ratings(spark, place, mapping) for place in data.more_ratings}
-        for place in [place for place, rows in more_parts.items() if rows is None]:
-            run.say(f"no new ratings in {place}")
-        read_more = reader.together(*more_parts.values())
-        own = reader.read_ratings(spark, data.dir, mapping)
-        read_ratings = reader.together(own, read_more) or own
-        read_movies = reader.read_movies(spark, data.dir, mapping)
-        read_links = reader.read_links(spark, data.dir, mapping)
-        read_tags = reader.read_tags(spark, data.dir, mapping)
-        read_imdb = reader.read_imdb(spark, data.dir, data.imdb)
-        items, users = numbers(run, read_movies, [read_ratings, read_tags]) if data.ids == "string" else (None, None)
+        inputs = read(run)
+        items, users = numbers(run, inputs) if data.ids == "string" else (None, None)
         titles = {"plain_titles": data.titles == "plain", "genre_separator": data.genre_separator}
-        checked_movies = ingest.checked_movies(read_movies, items, **titles).persist()
+        checked_movies = ingest.checked_movies(inputs.movies, items, **titles).persist()
         known = checked_movies.where("reason is null")
         bounds = {"min_rating": data.min_rating, "max_rating": data.max_rating, "events": events}
-        checked_ratings = ingest.checked_ratings(read_ratings, known, users, **bounds).persist()
-        more = reader.files(read_more)
-        places = " and ".join([data.dir, *data.more_ratings])
+        checked_ratings = ingest.checked_ratings(inputs.ratings, known, users, **bounds).persist()
+        checked_tags = inputs.tags and ingest.checked_tags(inputs.tags, known, users).persist()
+        more, places = reader.files(inputs.more), " and ".join([data.dir, *data.more_ratings])
         tally, stars = ingest.require_sound(checked_ratings, data.max_rejected_share, places, more)
         ratings = ingest.accepted_ratings(checked_ratings, events=events)
         if events:
             ratings = ratings.persist()  # added up once
-        imdb, of_ids = read_imdb and read_imdb.frame, {"text_ids": items is not None, "events": events}
-        movies = run.save("movies", ingest.movies_table(checked_movies, read_links, ratings, imdb, **of_ids), files=1)
-        checked_tags = read_tags and ingest.checked_tags(read_tags, known, users).persist()
+        imdb, of_ids = inputs.imdb and inputs.imdb.frame, {"text_ids": items is not None, "events": events}
+        table = ingest.movies_table(checked_movies, inputs.links, ratings, imdb, **of_ids)
+        movies = run.save("movies", table, files=1)
         words = ingest.words_table(movies, checked_tags).persist()  # every split of an evaluation asks again
-        checked = [(checked_ratings, read_ratings), (checked_movies, read_movies)]
-        checked += [(checked_tags, read_tags)] if read_tags else []
+        checked = [(checked_ratings, inputs.ratings), (checked_movies, inputs.movies)]
+        checked += [(checked_tags, inputs.tags)] if inputs.tags else []
         rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
-        run.record_inputs([read_ratings, read_movies, read_links, read_tags, read_imdb], tally)
+        run.record_inputs([inputs.ratings, inputs.movies, inputs.links, inputs.tags, inputs.imdb], tally)
         if events:
             step = max(config.likes.min_rating - config.likes.neutral_rating, 0.0)
             ratings = ingest.events_as_likes(ratings, like_rating=like_rating(config), weight=step)
@@ -69,7 +71,24 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
     return ratings, movies, words
 
 
-def numbers(run: Run, movies: reader.Rows, sources: list[reader.Rows | None]) -> tuple[DataFrame, DataFrame]:
+def read(run: Run) -> Inputs:
+    """Read the files of data.dir, data.more_ratings and data.imdb; say where no new ratings are."""
+    spark, data, mapping = run.spark, run.config.data, reader.mapping(run.config.data)
+    more = {place: reader.read_more_ratings(spark, place, mapping) for place in data.more_ratings}
+    for place in [place for place, rows in more.items() if rows is None]:
+        run.say(f"no new ratings in {place}")
+    ratings = reader.read_ratings(spark, data.dir, mapping)
+    return Inputs(
+        ratings=reader.together(ratings, *more.values()) or ratings,
+        movies=reader.read_movies(spark, data.dir, mapping),
+        links=reader.read_links(spark, data.dir, mapping),
+        tags=reader.read_tags(spark, data.dir, mapping),
+        imdb=reader.read_imdb(spark, data.dir, data.imdb),
+        more=reader.together(*more.values()),
+    )
+
+
+def numbers(run: Run, inputs: Inputs) -> tuple[DataFrame, DataFrame]:
     """Return the integers that stand for ids that are text, numbered_items and numbered_users, persisted.
 
     An item keeps the number that it has in a published release of the same warehouse, so that links, sessions and
@@ -81,9 +100,9 @@ def numbers(run: Run, movies: reader.Rows, sources: list[reader.Rows | None]) ->
         before = run.spark.read.schema(schemas.spark_schema("movies")).parquet(*[f"{f}/movies" for f in folders])
         before = before.select("item_id", "movie_id", F.col("_metadata.file_path").alias("file"))
         kept = before.groupBy("item_id").agg(F.max_by("movie_id", "file").alias("movie_id"))
-    items = ingest.numbered_items(movies, kept, largest).persist()
+    items = ingest.numbered_items(inputs.movies, kept, largest).persist()
     run.build.manifest["largest_movie_id"] = max(largest, items.agg(F.max("movie_id")).head()[0] or 0)
-    return items, ingest.numbered_users(*filter(None, sources)).persist()
+    return items, ingest.numbered_users(*filter(None, [inputs.ratings, inputs.tags])).persist()
 
 
 def load_tests(run: Run) -> DataFrame:

@@ -19,7 +19,6 @@ TYPES = {
     "dislikes": "int[]", "genres": "varchar[]", "without_genres": "varchar[]", "from_year": "int", "to_year": "int",
     "hidden": "double", "variety": "double", "surprise": "int",
 }  # fmt: skip
-ITEM_ID = 7  # its place in what _titles returns
 FILTERS = ("genres", "without_genres", "from_year", "to_year")
 MAX_GENRES = 100  # in a filter
 MAX_GENRE = 100  # characters of a genre in a filter
@@ -221,15 +220,9 @@ class Recommender:
         """Return what the catalogue has about these movies: title, year, genres, n_ratings, mean_rating, ids,
         runtime_minutes."""
         columns = "movie_id, title, year, genres, n_ratings, mean_rating, imdb_id, tmdb_id"
-        columns += f", {self._item_id}, {self._runtime}"
+        columns += f", {self._newer['item_id']}, {self._newer['runtime_minutes']}"
         query = f"select {columns} from movies where movie_id = any(?::int[])"
         return {movie_id: movie for movie_id, *movie in self._rows(query, [list(movie_ids)])}
-
-    @functools.cached_property
-    def _runtime(self) -> str:
-        """The column runtime_minutes; null in releases from before there was one."""
-        column = "select 1 from duckdb_columns() where table_name = 'movies' and column_name = 'runtime_minutes'"
-        return "runtime_minutes" if self._rows(column, []) else "null"
 
     def sql(self, favourites: list[int], k: int = 10, steering: Steering = UNSTEERED) -> str:
         """Return the query that recommend() answers, ready to paste where this release's serving.duckdb is open."""
@@ -251,12 +244,10 @@ class Recommender:
 
     def movies(self, movie_ids: list[int]) -> list[Match]:
         """Return these movies in the order given; ids that the catalogue does not know are passed over."""
-        known = self._titles(set(movie_ids))
-        return [
-            Match._make([rank, movie_id, *known[movie_id][:4], 1.0, known[movie_id][ITEM_ID]])
-            for rank, movie_id in enumerate(movie_ids, 1)
-            if movie_id in known
-        ]
+        columns = f"movie_id, title, year, genres, n_ratings, 1.0::double, {self._newer['item_id']}"
+        rows = self._rows(f"select {columns} from movies where movie_id = any(?::int[])", [movie_ids])
+        known = {row[0]: row for row in rows}
+        return [Match(rank, *known[movie_id]) for rank, movie_id in enumerate(movie_ids, 1) if movie_id in known]
 
     def example(self, titles: list[str]) -> list[Match]:
         """Return the movies of these titles, or, in another catalogue than they were chosen for, its two best known."""
@@ -294,7 +285,7 @@ class Recommender:
         Raises AmbiguousTitleError, with the candidates, where the text fits several movies about equally well.
         """
         if text.startswith("id:"):
-            query = f"select movie_id from movies where {self._item_id} = ?::varchar"
+            query = f"select movie_id from movies where {self._newer['item_id']} = ?::varchar"
             found = self._rows(query, [text[3:].strip().encode(errors="replace").decode()])
             if not found:
                 raise PipelineError(f"nothing in this catalogue has the id {text[3:]}"[:200])
@@ -325,14 +316,16 @@ class Recommender:
 
     def item_ids(self, movie_ids: list[int]) -> dict[int, str]:
         """Return movie_id -> item_id of those movies that the catalogue knows."""
-        query = f"select movie_id, {self._item_id} from movies where movie_id = any(?::int[])"
+        query = f"select movie_id, {self._newer['item_id']} from movies where movie_id = any(?::int[])"
         return dict(self._rows(query, [movie_ids]))
 
     @functools.cached_property
-    def _item_id(self) -> str:
-        """The column that says what id a movie has in the input; its own in releases from before there was one."""
-        known = "select 1 from duckdb_columns() where table_name = 'movies' and column_name = 'item_id'"
-        return "item_id" if self._rows(known, []) else "movie_id::varchar"
+    def _newer(self) -> dict[str, str]:
+        """How to read those columns of movies that releases from before there were some do not have."""
+        names = "select column_name from duckdb_columns() where table_name = 'movies'"
+        known = {name for (name,) in self._rows(names, [])}
+        otherwise = {"item_id": "movie_id::varchar", "runtime_minutes": "null"}
+        return {name: name if name in known else other for name, other in otherwise.items()}
 
     def _rows(self, statement: str, parameters: list, *, missing_ok: bool = False) -> list[tuple]:
         """Return the statement's rows. missing_ok: none where the release has no such table."""
