@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pyspark.sql import DataFrame
 
 from pipeline import imdb, ingest, reader
 from pipeline.config import PipelineError
+from pipeline.files import replacing
 from pipeline.job import Run, start
 
 
@@ -93,15 +93,10 @@ def require_sound(titles: DataFrame, ratings: DataFrame, max_rejected_share: flo
 
 def replace(place: Path, table: pa.Table) -> None:
     """Write a table so that a reader sees the old one or the new. Raises PipelineError when it cannot be written."""
-    new = place.with_name(f".{place.name}.new")
     try:
-        with new.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(place)
+        with replacing(place) as new:
+            pq.write_table(table, new, compression="zstd")
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise PipelineError(
             f"{place}: cannot be written ({error.strerror}); give --set data.imdb=FILE.parquet"
         ) from error

@@ -26,6 +26,7 @@ from jobs.train_als import load, popular
 from pipeline import config as configuration
 from pipeline import metrics, protocol
 from pipeline.config import PipelineError
+from pipeline.files import replacing
 from pipeline.job import Run, start
 
 # What is searched for: the mean of nDCG and recall at this length, over all numbers of favourites.
@@ -230,9 +231,8 @@ def write_overlay(run: Run, study: optuna.Study, winner: optuna.trial.FrozenTria
         f"# Found by jobs/tune.py --protocol {asked.protocol}: the best of {len(finished(study)):,} trials\n"
         f"# on validation users of {data}. Mean of nDCG@{k} and recall@{k}: {winner.value:.4f}{before}.\n\n"
     )
-    new = asked.out.with_name(f".{asked.out.name}.{os.getpid()}")
-    new.write_text(head + yaml.safe_dump(overlay, sort_keys=False), encoding="utf-8")
-    os.replace(new, asked.out)
+    with replacing(asked.out) as new:
+        new.write_text(head + yaml.safe_dump(overlay, sort_keys=False), encoding="utf-8")
     run.say(f"wrote {asked.out}; use it: ./spark-submit.sh jobs/run_pipeline.py --conf {asked.out}")
 
 

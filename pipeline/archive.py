@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import requests
 
 from pipeline import release
 from pipeline.config import PipelineError
+from pipeline.files import replacing
 
 NAME = "release.zip"
 MAX_MANIFEST = 16 * 2**20  # bytes
@@ -29,16 +29,14 @@ def pack(warehouse: Path, out: Path, release_id: str | None = None) -> tuple[str
     if wrong := release.verify(warehouse, folder.name):
         raise PipelineError(f"{folder}: {wrong[0]}; pack another one: python -m pipeline pack --release RELEASE_ID")
     target = out / NAME if out.is_dir() else out
-    new = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in [release.MANIFEST, *release.read_manifest(folder)["files"]]:
-                archive.write(folder / name, f"{folder.name}/{name}")
-        with new.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.replace(new, target)
+        with replacing(target) as new:
+            with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name in [release.MANIFEST, *release.read_manifest(folder)["files"]]:
+                    archive.write(folder / name, f"{folder.name}/{name}")
+            with new.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise PipelineError(f"{target}: cannot be written ({error.strerror}); name another one with --out") from error
     return folder.name, target.stat().st_size, digest
 

@@ -1,7 +1,6 @@
 """The lists of a release as one file for a service of one's own: Parquet, JSON lines, CSV, SQLite, or for Redis."""
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import duckdb
 
 from pipeline import serving
 from pipeline.config import PipelineError
+from pipeline.files import replacing
 
 AT_ONCE = 1000  # lists in memory
 ALL = 2**31 - 1  # neighbours: more than any list has
@@ -61,15 +61,11 @@ def export(release: Path, path: Path, k: int | None = None) -> Written:
     if not path.parent.is_dir():
         raise PipelineError(f"{path.parent}: no such folder; make it, or give another --to FILE")
     columns, write = FORMS[path.suffix]
-    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with serving.connect(release) as connection:
+        with replacing(path) as new, serving.connect(release) as connection:
             ids = connection.cursor().execute("select distinct movie_id from neighbours order by all").fetchall()
             write(new, _batches(connection, [movie for (movie,) in ids], columns, k or ALL))
-        with open(new, "rb") as file:
-            os.fsync(file.fileno())
-            size = os.fstat(file.fileno()).st_size
-        os.replace(new, path)
+            size = new.stat().st_size
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise PipelineError(f"{path}: not written, nothing was changed ({reason}); give another --to FILE") from error
@@ -78,9 +74,6 @@ def export(release: Path, path: Path, k: int | None = None) -> Written:
         raise PipelineError(
             f"{release}: cannot be read ({reason}); see python -m pipeline releases --verify"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
     return Written(len(ids), size)
 
 

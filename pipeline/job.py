@@ -32,6 +32,7 @@ from pipeline import config as configuration
 from pipeline import release, schemas
 from pipeline.comparison import changes_in_words
 from pipeline.config import PipelineError
+from pipeline.files import replacing
 from pipeline.reader import Rows
 from pipeline.recommend import Recommender, named
 from pipeline.serving import parquet_files
@@ -267,9 +268,8 @@ class Run:
             lines.append(f'pipeline_table_bytes{{{job},table="{table}"}} {size["bytes"]}')
         path = Path(self.config.operations.prometheus_file)
         try:
-            new = path.with_name(f".{path.name}.new")
-            new.write_text("\n".join(lines) + "\n", encoding="ascii")
-            new.replace(path)
+            with replacing(path) as new:
+                new.write_text("\n".join(lines) + "\n", encoding="ascii")
         except OSError as error:
             raise PipelineError(
                 f"{path}: cannot be written ({error.strerror}); give --set operations.prometheus_file=FILE"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.config import PipelineError
+from pipeline.files import replacing
 from pipeline.recommend import MAX_FAVOURITES
 
 MAX_NAME = 80  # characters
@@ -340,16 +341,14 @@ def write_ratings(ratings: list[Rating], out: Path) -> Path:
     a file stands that holds other ratings than those of visitors: that is somebody's data set.
     """
     path = out if out.suffix == ".csv" else out / "ratings.csv"
-    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.exists() and not _is_export(path):
             raise PipelineError(f"{path}: these are other ratings than those of visitors; give another --out FILE.csv")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(new, "w", encoding="utf-8", newline="") as file:
+        with replacing(path) as new, open(new, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(HEADER)
             writer.writerows(ratings)
-        os.replace(new, path)
     except OSError as error:
         raise PipelineError(f"{path}: cannot be written ({error.strerror}); give another --out FILE.csv") from error
     return path

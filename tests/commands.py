@@ -10,6 +10,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -251,6 +252,7 @@ def _refused_by_parser(program: str, arguments: list[str]) -> str | None:
         mock.patch.object(sys, "path", [str(ROOT), *sys.path]),
         contextlib.redirect_stderr(said),
         contextlib.redirect_stdout(said),
+        warnings.catch_warnings(action="ignore", category=RuntimeWarning),  # that another test has imported it
     ):
         try:
             (runpy.run_path if isinstance(name, Path) else runpy.run_module)(str(name), run_name="__main__")

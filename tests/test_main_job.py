@@ -142,7 +142,7 @@ def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(checker
         sessions.give_feedback("a" * 22, "r", movie, thumb, [1, 3])
     thumbs = write_ratings(ratings_of(sessions.feedback(), worst=0.5, best=5.0), tmp_path / "thumbs")
     chosen = ["--conf", "conf/mvp.yaml", "--set", f"data.more_ratings={thumbs.parent}"]
-    options = [*settings(checkerboard, tmp_path), *chosen]
+    options = [*settings(checkerboard, tmp_path), *chosen, "--set", "evaluation.protocol=histories"]
     result = submit("jobs/run_pipeline.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "explicit ALS of rank 50" in result.stdout and "684 ratings of 42 movies, 1 rows rejected" in result.stdout

@@ -6,8 +6,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -297,19 +299,28 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         Sessions("s3://bucket/sessions.sqlite")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_read_only_folder_is_named(tmp_path):
-    sessions = Sessions(tmp_path / "sessions.sqlite")
-    tmp_path.chmod(0o500)
+@pytest.fixture
+def folder_of_somebody():
+    """A folder of who runs the test; of nobody special where that is root, who could write everywhere."""
+    me = os.geteuid()
+    os.seteuid(65534 if me == 0 else me)
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        yield Path(name)
+    os.seteuid(me)
+
+
+def test_a_read_only_folder_is_named(folder_of_somebody):
+    sessions = Sessions(folder_of_somebody / "sessions.sqlite")
+    folder_of_somebody.chmod(0o500)
     with pytest.raises(PipelineError, match="Permission denied; make its folder writable"):
         sessions.save("x", "")
-    tmp_path.chmod(0o700)
+    folder_of_somebody.chmod(0o700)
     token = sessions.save("x", "")
-    tmp_path.chmod(0o500)
+    folder_of_somebody.chmod(0o500)
     for call in (lambda: sessions.save("x", ""), lambda: sessions.load(token)):
         with pytest.raises(PipelineError, match="make its folder writable"):
             call()
-    tmp_path.chmod(0o700)
+    folder_of_somebody.chmod(0o700)
 
 
 def test_readers_hold_nobody_up_and_a_writer_that_does_not_end_is_named(sessions, monkeypatch):
