@@ -13,4 +13,4 @@ export PYSPARK_PYTHON="$PYTHON" PYSPARK_DRIVER_PYTHON="$PYTHON" SPARK_LOCAL_IP=1
 .venv/bin/ruff format --check .
 .venv/bin/mypy
 # Three at a time, a file at a time: most of them wait for a single thread of Java.
-exec "$PYTHON" -m pytest -n 3 --dist loadfile "$@"
+exec "$PYTHON" -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"

@@ -33,9 +33,10 @@ SMALL_WORDS = {
 WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.2, "fair"), (0.0, "distant")]
 
 
-def card(row: Recommendation, strength: float | None, poster: str | None, best: float = 5.0) -> str:
+def card(row: Recommendation, strength: float | None, poster: str | None, explore: str, best: float = 5.0) -> str:
     """Return a card's HTML. strength: see Recommender.strengths, None where the favourites have no lists. poster: an
-    image as a data: address, None for a drawn one. best: the most stars there are."""
+    image as a data: address, None for a drawn one. explore: where the title's own list is. best: the most stars there
+    are."""
     year = f'<span class="year">{row.year}</span>' if row.year else ""
     return (
         f'<article class="film">{poster_image(row, poster)}<div class="about">'
@@ -43,7 +44,7 @@ def card(row: Recommendation, strength: float | None, poster: str | None, best: 
         f'<p class="genres">{" · ".join(map(escape, row.genres)) or "no genres listed"}</p>'
         f"{match_bar(strength)}"
         f'<p class="because">{reason(row)}</p>'
-        f'<p class="facts">{" · ".join(facts(row, best))}</p>'
+        f'<p class="facts">{" · ".join(facts(row, explore, best))}</p>'
         "</div></article>"
     )
 
@@ -86,7 +87,7 @@ def reason(row: Recommendation) -> str:
     return "Much liked by everyone; not tied to your favourites" if row.because else "Much liked by everyone"
 
 
-def facts(row: Recommendation, best: float = 5.0) -> list[str]:
+def facts(row: Recommendation, explore: str, best: float = 5.0) -> list[str]:
     """Return what is known about the title, as HTML: its length, how well and how often it was rated, and links."""
     said = [length(row.runtime_minutes)] if row.runtime_minutes else []
     people = "1 person" if row.n_ratings == 1 else f"{row.n_ratings:,} people"
@@ -96,13 +97,13 @@ def facts(row: Recommendation, best: float = 5.0) -> list[str]:
         said.append(f"chosen by {people}")
     else:
         said.append("not rated yet")
-    links = []
+    links = [("Explore", explore)]
     if row.imdb_id:
         links.append(("IMDb", f"https://www.imdb.com/title/{row.imdb_id}/"))
     if row.tmdb_id:
         links.append(("TMDB", f"https://www.themoviedb.org/movie/{row.tmdb_id}"))
     for name, address in links:
-        label = f'aria-label="{escape(row.title)} on {name}"'
+        label = f'aria-label="{name}: {escape(row.title)}"'
         said.append(f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer" {label}>{name}</a>')
     return said
 

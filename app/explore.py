@@ -2,10 +2,12 @@
 
 import streamlit as st
 
+from app import films, steer
+from app.address import from_address, to_address
 from app.charts import map_chart
 from app.shared import NOTHING, ink, live_release, open_release, plain, settings, warehouse, word
 from pipeline import release
-from pipeline.recommend import Match, Neighbour, Place, Recommendation, Recommender, named
+from pipeline.recommend import MAX_FAVOURITES, Match, Neighbour, Place, Recommendation, Recommender, named
 
 FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
 
@@ -80,6 +82,7 @@ def show_list(movie: Match, rows: list[Neighbour]) -> None:
     st.header(plain(named(movie)), anchor=False)
     genres = " · ".join(map(plain, movie.genres)) or "no genres listed"
     st.caption(f"{genres} · {movie.n_ratings:,} people")
+    favour(movie)
     if not rows:
         st.info("Too little is known of it to say what goes with it.", icon=NOTHING)
         return
@@ -96,9 +99,24 @@ def show_list(movie: Match, rows: list[Neighbour]) -> None:
                 args=(row.movie_id,),
             )
             genres = " · ".join(map(plain, row.genres)) or "no genres listed"
-            st.progress(row.share, text=f"{genres} · similarity {row.similarity:.3g}")
+            st.progress(row.share, text=f"{row.share:.0%} · {genres}")
     if len(rows) == FIRST:
         st.button("Show more", on_click=show_more, icon=":material/expand_more:")
+
+
+def favour(movie: Match) -> None:
+    """Draw what makes the movie a favourite and goes to the page of recommendations. Favourites are those of this visit
+    or, where a card's link opened this page, those that the address brought along."""
+    full = len(st.session_state.get("favourites", [])) >= MAX_FAVOURITES
+    if st.button(
+        f"Recommend {word().items} that go with it", icon=":material/add:", type="primary", disabled=full, key="favour"
+    ):
+        choice = steer.chosen(st.session_state.catalogue) if "catalogue" in st.session_state else None
+        choice = choice or from_address(st.query_params)
+        if movie.movie_id not in choice.favourites:
+            choice = choice._replace(favourites=(*choice.favourites, movie.movie_id))
+        st.session_state.pop("catalogue", None)  # the page of recommendations begins with what the address says
+        st.switch_page(st.Page(films.page, default=True), query_params=to_address(choice))
 
 
 def show_more() -> None:
@@ -118,7 +136,9 @@ def show_map(places: list[Place], movie: Match | None, rows: list[Neighbour]) ->
         words += f" {plain(named(movie))} and its list stand out."
     elif movie:
         words += f" {plain(named(movie))} is not among them; those of its list that are stand out."
-    st.caption(f"{words} Click a point to explore it. With the shift key, the wheel zooms and the mouse drags.")
+    st.caption(f"{words} Click a point to explore it.")
+    with st.container(key="map-mouse"):
+        st.caption("With the shift key, the wheel zooms and the mouse drags.")
     near = {row.movie_id for row in rows}
     st.altair_chart(
         map_chart(places, movie.movie_id if movie else None, near, ink(), settings().page.item.capitalize()),

@@ -1,6 +1,7 @@
 """The page for visitors: search for titles, pick favourites, get ten with reasons, and steer."""
 
 import threading
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -9,7 +10,7 @@ from app.address import Choice, from_address, to_address
 from app.cards import card
 from app.posters import posters
 from app.shared import live_release, plain, settings, word
-from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, named
+from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, Steering, named
 
 AT_ONCE = 2
 LENGTH = 10
@@ -182,33 +183,43 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
         st.caption(f"{left:,} of {catalogue.n_movies:,} titles fit your filter.")
     if len(rows) < LENGTH:
         few = "No other title fits" if not rows else f"Only {len(rows)} fit"
-        st.info(f"{few}. Allow more genres or a wider span of years.", icon=":material/filter_alt:")
+        wider = " Allow more genres or a wider span of years." if choice.steering.filters() else ""
+        st.info(f"{few}.{wider}", icon=":material/filter_alt:")
     strengths = recommender.strengths(favourites, [row.movie_id for row in rows]) if favourites else {}
+    if strengths:
+        st.caption(in_words(choice.steering, len(favourites)))
     images = posters([row.tmdb_id for row in rows])
     for pair in zip(rows[::2], [*rows[1::2], None][: len(rows[::2])], strict=True):
         for column, row in zip(st.columns(2, gap="medium"), pair, strict=True):
             if row:
                 with column:
-                    film(
-                        row, strengths.get(row.movie_id), images.get(row.tmdb_id or 0), recommender.release_id,
-                        choice.favourites,
-                    )  # fmt: skip
+                    film(row, strengths.get(row.movie_id), images.get(row.tmdb_id or 0), recommender.release_id, choice)
     with st.expander("Show me the SQL", icon=":material/database:"):
         st.markdown("This list is one query. Ask it yourself: `python -m pipeline sql`, or any DuckDB that has the "
                     "release's `serving.duckdb` open.")  # fmt: skip
         st.code(recommender.sql(favourites, LENGTH, choice.steering), language="sql", wrap_lines=True)
 
 
-def film(
-    row: Recommendation, strength: float | None, poster: str | None, release_id: str, favourites: tuple[int, ...]
-) -> None:
+def in_words(steering: Steering, n_favourites: int) -> str:
+    """Return what the figures on the cards mean, and why their order may not be that of the matches."""
+    words = "Match: 100% is what goes best with your favourites in the whole catalogue."
+    if n_favourites > 1:
+        words += " Behind each favourite: its part in the recommendation."
+    if steering.hidden or steering.variety or steering.surprise:
+        words += " As you steer, the order is not by match alone."
+    return words
+
+
+def film(row: Recommendation, strength: float | None, poster: str | None, release_id: str, choice: Choice) -> None:
     """Draw one card with its buttons."""
+    # it opens beside this page, and takes the choice along
+    explore = f"explore?{urlencode({'movie': row.movie_id, **to_address(choice)})}"
     with st.container(border=True, key=f"film-{row.movie_id}", height="stretch", gap="small"):
-        st.html(card(row, strength, poster, best=settings().data.max_rating))
+        st.html(card(row, strength, poster, explore, best=settings().data.max_rating))
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom", height="stretch"):
             full = len(st.session_state.favourites) >= MAX_FAVOURITES
             st.button("More like this", key=f"more-{row.movie_id}", on_click=pick, args=(row.movie_id,),
                       icon=":material/add_circle:", disabled=full)  # fmt: skip
             st.button("Not for me", key=f"less-{row.movie_id}", on_click=dislike, args=(row.movie_id,),
                       icon=":material/block:")  # fmt: skip
-            keep.thumb(row.movie_id, release_id, favourites)
+            keep.thumb(row.movie_id, release_id, choice.favourites)

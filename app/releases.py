@@ -22,29 +22,36 @@ def page() -> None:
     recommender = live_release()
     st.title("Behind the curtain")
     st.caption("Every recommendation comes from a release: tables that a batch job made, checked and put here whole.")
-    show_live(release.release_dir(warehouse(), recommender.release_id))
+    about = None
+    try:
+        about = described(str(release.release_dir(warehouse(), recommender.release_id)))
+        show_live(about)
+    except PipelineError:
+        st.warning("The live release answers, but the file that says how it was made cannot be read.", icon=WRONG)
     show_evaluation(recommender)
     show_comparison(recommender)
     show_releases(recommender.release_id)
+    if about:
+        show_origin(about)
 
 
-def show_live(folder: Path) -> None:
-    """Draw what the live release is made of."""
+def show_live(about: Description) -> None:
+    """Draw which release is live."""
     st.header("The live release", anchor=False)
-    try:
-        about = described(str(folder))
-    except PipelineError:
-        st.warning("The live release answers, but the file that says how it was made cannot be read.", icon=WRONG)
-        return
     st.markdown(f"**{plain(about.release_id)}**, made on {at(about)}")
+    if about.ratings:
+        st.caption("Ratings: " + ", ".join(f"{number:,} {plain(name)}" for name, number in about.ratings.items()))
+
+
+def show_origin(about: Description) -> None:
+    """Draw what the live release was made from, and how."""
+    st.header("How the live release was made", anchor=False)
     st.subheader("Made from", anchor=False)
     table(
         ["Folder", "File", "Size", "SHA-256"],
         [(row.folder, row.file, row.size, f"{row.sha256}…" if row.sha256 else "unknown") for row in about.inputs],
         "The files that the release was made from",
     )
-    if about.ratings:
-        st.caption("Ratings: " + ", ".join(f"{number:,} {plain(name)}" for name, number in about.ratings.items()))
     st.subheader("Settings that differ from the defaults", anchor=False)
     if about.settings:
         rows = [(row.name, said(row.value), said(row.default)) for row in about.settings]

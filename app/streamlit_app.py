@@ -39,6 +39,10 @@ def main() -> None:
         st.info(f"There is nothing to recommend from yet. {error}", icon=NOTHING)
         st.stop()
     page.run()
+    with st.container(horizontal=True, key="elsewhere"):  # on a phone, where the bar at the top hides them
+        for other in pages:
+            if other is not page:
+                st.page_link(other)
 
 
 def later(name: str) -> Callable[[], None]:

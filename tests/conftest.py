@@ -21,6 +21,11 @@ hypothesis.settings.load_profile("ci")
 ROOT = Path(__file__).resolve().parent.parent
 # Half of the time of a job as short as these goes into Java's optimising compiler. (And no native BLAS.)
 QUICK = ["--conf", "spark.driver.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
+# These files take minutes each: begun last, one of them would keep a single processor busy when all else is done.
+LONG = [
+    "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_cluster.py", "test_schedule.py",
+    "test_your_data.py", "test_factors.py",
+]  # fmt: skip
 ARROW_TYPES = {
     "int": pa.int32(),
     "bigint": pa.int64(),
@@ -31,6 +36,12 @@ ARROW_TYPES = {
     "array<string>": pa.list_(pa.string()),
     "array<float>": pa.list_(pa.float32()),
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(scope="session")

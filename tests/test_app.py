@@ -69,7 +69,7 @@ def test_a_visitor_picks_two_favourites_and_gets_films_with_reasons(page):
     first, second, third = films(page)[:3]
     assert first == (
         "TS 1 Toy Story 2 1999 Animation · Comedy 100% · excellent match Because you liked Toy Story "
-        "★ 3.8 of 5 by 90 people"
+        "★ 3.8 of 5 by 90 people · Explore"
     )
     assert "2 The Matrix 1999 Action 67% · very good match Because you liked Heat 75% · Toy Story 25%" in second
     assert third.startswith("AF 3 Amélie (Le Fabuleux destin) 2001")

@@ -121,7 +121,7 @@ def test_a_visitor_searches_picks_dislikes_filters_and_shares(large, visit):
     genres = page.get_by_role("combobox", name="Genres")
     expect(genres).to_be_visible()
     # While it opens, the field moves, and a list that hangs on it would close.
-    page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
+    page.evaluate("Promise.allSettled(document.getAnimations().map(animation => animation.finished))")
     genres.fill("Come")
     page.get_by_role("option", name="Comedy").click()
     expect(page.get_by_text(re.compile(r"[\d,]+ of 100,000 titles fit your filter"))).to_be_visible()
@@ -206,6 +206,26 @@ def test_suggestions_move_nothing(large, visit):
     page.get_by_label(SEARCH).first.press_sequentially("night")
     page.locator(".st-key-suggestions button").first.wait_for()
     assert page.locator(".film").first.bounding_box() == before
+
+
+def test_from_a_card_to_its_own_list_and_back_with_another_favourite(chromium, visit, tmp_path):
+    publish(tmp_path)
+    with server.served(tmp_path) as (address, _):
+        page = visit(f"{address}/?likes=3&not=6")
+        assert films(page)[0] == "The Matrix 1999"
+        with page.expect_popup() as popup:
+            page.get_by_label("Explore: The Matrix").click()
+        beside = popup.value
+        beside.get_by_role("button", name="Recommend films that go with it").click()
+        expect(beside.locator(".st-key-favourites button", has_text="The Matrix").first).to_be_visible()
+        beside.wait_for_url(re.compile("likes=3%2C5&not=6"))
+        assert films(beside) == films(visit(f"{address}/?likes=3,5&not=6"))
+
+        page.get_by_role("link", name="Explore", exact=True).first.click()  # the same with the pages of one visit
+        page.get_by_role("button", name="Toy Story (1995)").click()
+        page.get_by_role("button", name="Recommend films that go with it").click()
+        page.wait_for_url(re.compile("likes=3%2C1&not=6"))
+        assert films(page) == films(visit(f"{address}/?likes=3,1&not=6"))
 
 
 def test_a_new_release_arrives_under_an_open_page(chromium, visit, tmp_path):

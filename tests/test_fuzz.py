@@ -131,7 +131,7 @@ def test_a_card_is_our_markup_alone(title, genres, because, imdb, source):
     TRIED["card"] += 1
     row = Recommendation(1, 1, title, None, genres, 1.0, [Because(1, because, 1.0)], source, 3, 4.0, imdb, None, 95)
     tags = Tags()
-    tags.feed(card(row._replace(source="neighbours"), 0.5, None) + card(row, None, None))
+    tags.feed(card(row._replace(source="neighbours"), 0.5, None, because) + card(row, None, None, title))
     assert tags.seen <= {"article", "div", "h3", "span", "p", "b", "i", "a"}
     known = {"class", "style", "aria-hidden", "title", "href", "target", "rel", "aria-label"}
     assert tags.attributes <= known
