@@ -135,7 +135,9 @@ def dislike(movie_id: int) -> None:
 def picked(recommender: Recommender) -> None:
     """Draw the favourites and the dislikes as chips, a click takes one away; without any, titles to begin with."""
     state = st.session_state
-    favourites, dislikes = recommender.movies(state.favourites), recommender.movies(state.dislikes)
+    movies = recommender.movies([*state.favourites, *state.dislikes])
+    favourites = [movie for movie in movies if movie.movie_id in state.favourites]
+    dislikes = [movie for movie in movies if movie.movie_id in state.dislikes]
     if favourites:
         with st.container(horizontal=True, key="favourites", gap="small"):
             for movie in favourites:
@@ -185,7 +187,7 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
         few = "No other title fits" if not rows else f"Only {len(rows)} fit"
         wider = " Allow more genres or a wider span of years." if choice.steering.filters() else ""
         st.info(f"{few}.{wider}", icon=":material/filter_alt:")
-    strengths = recommender.strengths(favourites, [row.movie_id for row in rows]) if favourites else {}
+    strengths = recommender.strengths(favourites, rows, choice.steering) if favourites else {}
     if strengths:
         st.caption(in_words(choice.steering, len(favourites)))
     images = posters([row.tmdb_id for row in rows])

@@ -231,10 +231,14 @@ class Recommender:
         given += [f"{name} := {_literal(value)}" for name, value in _checked_steering(steering).items()]
         return f"from recommend({_literal(favourites)}, {', '.join(given)});"
 
-    def strengths(self, favourites: list[int], movie_ids: list[int]) -> dict[int, float]:
-        """Return for each of these movies how well it goes with the favourites, in units of the title of the whole
-        catalogue that goes with them best: 0 to 1. Movies that are on no favourite's list are left out."""
-        return dict(self._rows(STRENGTHS, [favourites, favourites, movie_ids]))
+    def strengths(
+        self, favourites: list[int], rows: Sequence[Recommendation], steering: Steering = UNSTEERED
+    ) -> dict[int, float]:
+        """Return for each of these recommendations how well it goes with the favourites, in units of the title of the
+        whole catalogue that goes with them best: 0 to 1. Movies that are on no favourite's list are left out."""
+        if steering == UNSTEERED:  # the first is the best
+            return {row.movie_id: row.score / rows[0].score for row in rows if row.source == "neighbours"}
+        return dict(self._rows(STRENGTHS, [favourites, favourites, [row.movie_id for row in rows]]))
 
     def titles_left(self, steering: Steering) -> int:
         """Return how many movies of the catalogue the steering's filter leaves. Raises as recommend does."""
@@ -244,6 +248,8 @@ class Recommender:
 
     def movies(self, movie_ids: list[int]) -> list[Match]:
         """Return these movies in the order given; ids that the catalogue does not know are passed over."""
+        if not movie_ids:
+            return []
         columns = f"movie_id, title, year, genres, n_ratings, 1.0::double, {self._newer['item_id']}"
         rows = self._rows(f"select {columns} from movies where movie_id = any(?::int[])", [movie_ids])
         known = {row[0]: row for row in rows}

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import release, serving
 from pipeline.config import PipelineError
-from pipeline.recommend import AmbiguousTitleError, Recommender, Steering
+from pipeline.recommend import UNSTEERED, AmbiguousTitleError, Recommender, Steering
 from tests.conftest import MOVIES
 
 
@@ -190,8 +190,12 @@ def test_a_steering_out_of_its_ranges_is_refused(recommender, steering):
 
 def test_strengths_are_in_units_of_the_best_match(recommender):
     # Of [1, 3] the best is 2 with 0.75; 5 has 0.125 + 0.375.
-    assert recommender.strengths([1, 3], [2, 5, 7, 10]) == {2: 1.0, 5: pytest.approx(2 / 3)}
-    assert recommender.strengths([9], [2]) == {}
+    rows = recommender.recommend([1, 3])
+    for steering in (UNSTEERED, Steering(hidden=0.5)):  # read off the list itself, and asked for
+        strengths = recommender.strengths([1, 3], rows, steering)
+        assert {movie: strengths[movie] for movie in (2, 5)} == {2: 1.0, 5: pytest.approx(2 / 3)}
+        assert set(strengths) == {row.movie_id for row in rows if row.because and row.source == "neighbours"}
+        assert recommender.strengths([9], recommender.recommend([9]), steering) == {}
 
 
 def test_the_catalogue_tells_what_can_be_filtered(recommender):
