@@ -29,13 +29,11 @@ def page() -> None:
 
 def search(recommender: Recommender) -> None:
     """Draw the search field and its matches; a click on a match explores it. Without either, offer well-known ones."""
-    text = st.text_input(
-        f"Search {word().items}",
-        key="explore-search",
-        type="search",
-        live="300ms",
-        placeholder=f"{', '.join(settings().example.favourites)} ...",
-    )
+    with st.container(key="explore-area"):
+        text = st.text_input(
+            f"Search {word().items}", key="explore-search", type="search", live="300ms",
+            placeholder=f"{', '.join(settings().example.favourites)} ...",
+        )  # fmt: skip
     if text:
         matches: list[Match] | list[Recommendation] = recommender.search(text, k=6)
         if not matches:

@@ -22,7 +22,7 @@ def main() -> None:
     title = "Ten for you"
     with contextlib.suppress(PipelineError):
         title = f"Ten {settings().page.items} for you"
-    st.set_page_config(page_title=title, page_icon="✨", layout="wide")
+    st.set_page_config(page_title=title, page_icon="✨")
     st.html(STYLE)
     try:
         words = settings().page.items

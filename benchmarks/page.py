@@ -35,6 +35,10 @@ from benchmarks.tables import machine, table, write  # noqa: E402
 from pipeline import readiness, release  # noqa: E402
 from pipeline.recommend import Match, Recommender  # noqa: E402
 
+VIEWS = {"laptop": {"width": 1280, "height": 900}, "phone": {"width": 380, "height": 900}}
+MOVES = """window.moved = 0; new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.moved += entry.value;
+}).observe({type: "layout-shift", buffered: true});"""
 STARTS, IDLE_SECONDS = 5, 4  # of servers, and for how long nobody comes
 START_SECONDS = 60
 FIELD = "Films you love"
@@ -127,6 +131,7 @@ def main() -> None:
             with sync_playwright() as playwright, contextlib.closing(launched(playwright)) as browser:
                 typeable = [until_typeable(browser, address) for _ in range(options.rounds)]
                 felt = [one_visit(browser, address, title) for title in titles[: options.rounds]]
+                moved = [statistics.median(moves(browser, address, view) for _ in range(STARTS)) for view in VIEWS]
             visits = asyncio.run(many_visits(address, [title.movie_id for title in titles], options.visitors))
             memory = resident(process)
     suggested, listed = zip(*felt, strict=True)
@@ -139,6 +144,8 @@ def main() -> None:
         ["a visit until one can type", *middle(typeable[1:]), "2,000", "browser"],
         ["title in the field until it is suggested", *middle(suggested), "300", "browser; 80 are the field's pause"],
         ["click until the new list", *middle(listed), "300", "browser"],
+        ["how much moves while it appears, laptop; phone", "; ".join(f"{shift:.2f}" for shift in moved), "0.1",
+         "cumulative layout shift, no ms"],
         [f"{options.visitors} at once: a visit until the list is sent", *middle(first), "1,000", f"{errors} errors"],
         [f"{options.visitors} at once: click until the list is sent", *middle(later), "1,000", f"{errors} errors"],
     ]  # fmt: skip
@@ -187,6 +194,20 @@ def until_typeable(browser: Browser, address: str) -> float:
     page.locator(".st-key-suggestions button").first.wait_for()  # it does take them
     context.close()
     return seconds
+
+
+def moves(browser: Browser, address: str, view: str) -> float:
+    """Return the cumulative layout shift of a first visit: the parts of the window that moved times how far, summed."""
+    phone = view == "phone"
+    context = browser.new_context(viewport=VIEWS[view], is_mobile=phone, has_touch=phone)
+    page = context.new_page()
+    page.add_init_script(MOVES)
+    page.goto(address)
+    page.locator(".film").first.wait_for()
+    page.wait_for_timeout(2000)  # until it has come to rest
+    shift = page.evaluate("window.moved")
+    context.close()
+    return shift
 
 
 def one_visit(browser: Browser, address: str, movie: Match) -> tuple[float, float]:
