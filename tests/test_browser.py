@@ -77,6 +77,7 @@ def settled(page):
 
 def films(page):
     """Return the films' titles with their years, without their ranks."""
+    page.locator(".film").first.wait_for()
     settled(page)
     expect(page.locator(".film")).to_have_count(page.locator("[class*='st-key-film-']").count())
     titles = page.locator(".film h3").all_inner_texts()
