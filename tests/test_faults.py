@@ -143,7 +143,7 @@ def strike_at_operations(warehouse, copy, every, errors=(errno.ENOSPC,)):
     shutil.copytree(copy, warehouse)
     outcomes = collections.Counter()
     for turn, strike in enumerate([*map(failing, errors), kill]):
-        for number in range(1 + turn, operations + 1, every):
+        for number in range(1 + turn % every, operations + 1, every):
 
             def struck(number=number, strike=strike):
                 at_operation(number, strike)
