@@ -1,6 +1,6 @@
 """Many clients ask while releases are published, rolled back and retired under them.
 
-./run-tests.sh tests/test_soak.py -m exhaustive -s asks 200,000 times over 100 publishes, and prints what it found.
+./run-tests.sh tests/test_soak.py -m exhaustive -n 0 asks 200,000 times over 100 publishes, and prints what it found.
 """
 
 import itertools
