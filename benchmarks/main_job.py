@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/main_job.py DIR [DIR ...] [--set SECTION.KEY=VALUE ...]
 
 DIR: data sets, e.g. of benchmarks/grow.py. Runs the main job on each, without its evaluation (with it: --set
-evaluation.enabled=true), in a warehouse of its own, and asks Linux for the resident memory of the JVM, of the driver's Python and of the Python workers, together and
-five times a second. Prints a table; writes results/main_job.md, a row for each data set and settings.
+evaluation.enabled=true), in a warehouse of its own, and asks Linux for the resident memory of the JVM, of the driver's
+Python and of the Python workers, together and five times a second. Prints a table; writes results/main_job.md, a row
+for each data set and settings.
 """
 
 import argparse
@@ -42,8 +43,8 @@ def main() -> None:
             [
                 "# The main job",
                 "",
-                f"Made by `.venv/bin/python benchmarks/main_job.py DIR --set ...` on {machine()}; evaluation off but where "
-                "the settings say otherwise: its seconds are part of the total, its memory of publish. "
+                f"Made by `.venv/bin/python benchmarks/main_job.py DIR --set ...` on {machine()}; evaluation off "
+                "but where the settings say otherwise: its seconds are part of the total, its memory of publish. "
                 "Memory: the most that JVM, driver and workers held at once in a stage, shared pages for each.",
                 "",
                 *table(HEADS, rows),

@@ -1,6 +1,7 @@
 """Anything at all, at every door: an answer or one clear line, never a stack trace, a hang, or a wrong release.
 
-./run-tests.sh tests/test_fuzz.py --hypothesis-profile exhaustive -n 0 tries more than fifty thousand, and says how many.
+./run-tests.sh tests/test_fuzz.py --hypothesis-profile exhaustive -n 0 tries more than fifty thousand, and says how
+many.
 """
 
 import collections
