@@ -174,7 +174,7 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     """Draw the ten, what a filter leaves, and the query behind them."""
     favourites = list(choice.favourites)
     rows = recommender.recommend(favourites, LENGTH, choice.steering)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(key="heading", horizontal=True, vertical_alignment="bottom", gap="small"):
         goes = f"Ten {word().items} that go with {'it' if len(favourites) == 1 else 'them'}"
         st.subheader(goes if favourites else "Meanwhile: what most people like")
         if favourites:

@@ -88,6 +88,8 @@ def checkout(tmp_path_factory):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")
+    conf = folder / "conf" / "pipeline.yaml"  # what is shown does not depend on how often it was measured
+    conf.write_text(conf.read_text().replace("  folds: 3 ", "  folds: 2 ").replace("  draws: 2 ", "  draws: 1 "))
     return folder
 
 

@@ -1,13 +1,15 @@
 """Readiness: the live release answers, asked from the shell and over HTTP."""
 
 import http.server
+import re
 import shutil
 import threading
+import urllib.request
 
 from benchmarks.page import served
 from pipeline import release
 from pipeline.__main__ import main
-from tests.conftest import publish
+from tests.conftest import ROOT, publish
 
 
 def ready(capsys, *arguments):
@@ -36,6 +38,24 @@ def test_the_page_says_so_over_http(warehouse, tmp_path, capsys):
         assert ready(capsys, address) == (0, f"ready: release {release.current_id(tmp_path)} answers\n")
     code, line = ready(capsys, address)
     assert code == 1 and "no answer (ConnectionError)" in line
+
+
+def test_the_page_comes_with_its_style_and_the_scripts_it_begins_with(tmp_path):
+    with served(tmp_path, script="app/server.py") as (address, _):
+        for path in ("", "/explore"):
+            with urllib.request.urlopen(f"{address}{path}") as answer:
+                page = answer.read().decode()
+            head = page.partition("</head>")[0]
+            assert page.rstrip().endswith("</html>") and (ROOT / "app" / "style.css").read_text() in head
+            named = re.findall(r'<link rel="modulepreload" crossorigin href="\./(static/js/(\S+?)\.[\w-]+\.js)">', head)
+            assert {name for _, name in named} >= {
+                "Html", "purify.es", "TextInput", "TextField", "Button", "Multiselect", "Slider", "Feedback"
+            }  # fmt: skip
+        for script, _ in named:
+            with urllib.request.urlopen(f"{address}/{script}") as answer:
+                assert "javascript" in answer.headers["content-type"]
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD")) as answer:
+            assert answer.status == 200
 
 
 def test_a_page_without_the_address_is_told_from_one_that_is_not_ready(capsys, tmp_path):
