@@ -79,7 +79,7 @@ def show_list(movie: Match, rows: list[Neighbour]) -> None:
     """Draw what is known of a movie, and its list."""
     st.header(plain(named(movie)), anchor=False)
     genres = " · ".join(map(plain, movie.genres)) or "no genres listed"
-    st.caption(f"{genres} · {movie.n_ratings:,} people")
+    st.caption(f"{genres} · rated or chosen by {movie.n_ratings:,} people")
     favour(movie)
     if not rows:
         st.info("Too little is known of it to say what goes with it.", icon=NOTHING)

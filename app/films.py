@@ -38,12 +38,14 @@ def draw() -> None:
     st.title(f"Ten {word().items} for you")
     with st.container(key="search-area", gap=None):
         search(recommender)
-    picked(recommender)
+    with st.container():  # however much is in it, what follows keeps its place, and stays open
+        picked(recommender)
     controls = "Steer: genres, years, hidden gems, variety"
     with st.expander(controls, icon=":material/tune:", expanded=st.session_state.steers):
         steer.controls(catalogue)
     choice = steer.chosen(catalogue)
-    st.query_params.from_dict(to_address(choice))
+    st.session_state.address = to_address(choice)
+    st.query_params.from_dict(st.session_state.address)
     films(recommender, choice, catalogue)
     st.caption(f"Release {recommender.release_id}. {plain(settings().page.credit)}")
 
@@ -61,12 +63,18 @@ def starters_of(_recommender: Recommender, release_id: str) -> list[Match]:
 
 
 def begin(recommender: Recommender, catalogue: Catalogue) -> None:
-    """On a first visit take the choice from the address; under a new release take it along as far as it goes."""
-    state = st.session_state
+    """On a first visit, and where the browser went back, take the choice from the address; under a new release take it
+    along as far as it goes."""
+    state, address = st.session_state, st.query_params.to_dict()
     if "catalogue" not in state:
-        choice = keep.opened() or from_address(st.query_params)
+        choice = keep.opened() or from_address(address)
     elif state.release_id != recommender.release_id:
         choice = steer.chosen(state.catalogue)
+    elif "address" not in state:  # back from another page
+        state.steers = steered(steer.chosen(catalogue))
+        return
+    elif address and keep.PARAMETER not in address and address != state.address:
+        choice = from_address(address)
     else:
         return
     known = {movie.movie_id for movie in recommender.movies([*choice.favourites, *choice.steering.dislikes])}
@@ -76,7 +84,12 @@ def begin(recommender: Recommender, catalogue: Catalogue) -> None:
     favourites = tuple(movie for movie in choice.favourites if movie in known)
     steer.remember(Choice(favourites, choice.steering._replace(dislikes=dislikes)), catalogue)
     state.catalogue, state.release_id = catalogue, recommender.release_id
-    state.steers = choice.steering._replace(dislikes=()) != UNSTEERED
+    state.steers = steered(choice)
+
+
+def steered(choice: Choice) -> bool:
+    """Tell whether the visitor steers by more than dislikes."""
+    return choice.steering._replace(dislikes=()) != UNSTEERED
 
 
 @st.fragment
@@ -98,10 +111,11 @@ def search(recommender: Recommender) -> None:
     if not text:
         return
     taken = {*st.session_state.favourites, *st.session_state.dislikes}
-    matches = [match for match in recommender.search(text, SUGGESTIONS + len(taken)) if match.movie_id not in taken]
+    found = recommender.search(text, SUGGESTIONS + len(taken))
+    matches = [match for match in found if match.movie_id not in taken]
     with st.container(key="suggestions", gap="xsmall"):
         if not matches:
-            st.caption("No other title like that. Fewer letters find more.")
+            st.caption("You have that one already." if found else "No title like that. Fewer letters find more.")
         for match in matches[:SUGGESTIONS]:
             genres = ", ".join(match.genres[:3])
             label = f"**{plain(named(match))}**" + (f" :small[{plain(genres)}]" if genres else "")
@@ -175,10 +189,13 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     favourites = list(choice.favourites)
     rows = recommender.recommend(favourites, LENGTH, choice.steering)
     with st.container(key="heading", horizontal=True, vertical_alignment="bottom", gap="small"):
-        goes = f"Ten {word().items} that go with {'it' if len(favourites) == 1 else 'them'}"
+        ten = f"Ten {word().items}" if len(rows) == LENGTH else word().Items
+        goes = f"{ten} that go with {'it' if len(favourites) == 1 else 'them'}"
         st.subheader(goes if favourites else "Meanwhile: what most people like")
         if favourites:
             st.button("Surprise me", icon=":material/casino:", on_click=steer.surprise, help="Another mix of what fits")
+            if choice.steering.surprise:
+                st.button("Back to the best", icon=":material/undo:", on_click=steer.surprise_no_more)
             keep.keep(choice)
     if choice.steering.filters():
         left = recommender.titles_left(choice.steering)
@@ -206,9 +223,11 @@ def in_words(steering: Steering, n_favourites: int) -> str:
     """Return what the figures on the cards mean, and why their order may not be that of the matches."""
     words = "Match: 100% is what goes best with your favourites in the whole catalogue."
     if n_favourites > 1:
-        words += " Behind each favourite: its part in the recommendation."
-    if steering.hidden or steering.variety or steering.surprise:
-        words += " As you steer, the order is not by match alone."
+        words += " The % after a favourite is how much it counted."
+    if steering.dislikes:
+        words += " What resembles a title that is not for you moves down or goes."
+    if said := steer.in_words(steering):
+        words += f" You steer: {', '.join(said)}."
     return words
 
 

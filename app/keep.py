@@ -61,14 +61,15 @@ def keep(choice: Choice) -> None:
             st.button("Delete it and my thumbs", icon=":material/delete:", on_click=delete)
         else:
             st.markdown("To come back to: save it under a name.")
-            new = st.text_input("A name for your list", key="new_name", max_chars=MAX_NAME, placeholder="Friday night")
-            st.button("Save", icon=":material/save:", on_click=save, args=(new, choice), disabled=not new.strip())
+            st.text_input("A name for your list", key="new_name", max_chars=MAX_NAME, placeholder="Friday night")
+            # a click sends the name along, which the page has not been drawn with yet
+            st.button("Save", icon=":material/save:", on_click=lambda: save(st.session_state.new_name, choice))
             st.caption("No account: you get a link of your own that nobody can guess.")
 
 
 def link(address: dict[str, str]) -> str:
     """Return the page's address with these parameters."""
-    return f"{(st.context.url or '').split('?')[0]}?{urlencode(address)}"
+    return f"{(st.context.url or '').split('?')[0].rstrip('/')}/?{urlencode(address)}"
 
 
 def save(name: str, choice: Choice) -> None:

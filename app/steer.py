@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app.address import Choice
+from app.shared import plain
 from pipeline.recommend import Catalogue, Steering
 
 HIDDEN = {-1.0: "Blockbusters", -0.5: "Well-known", 0.0: "Balanced", 0.5: "Lesser-known", 1.0: "Hidden gems"}
@@ -63,8 +64,17 @@ def controls(catalogue: Catalogue) -> None:
         left.slider("Years", catalogue.first_year, catalogue.last_year, key="years", **KEPT)
     right.button(
         "Reset", icon=":material/restart_alt:", on_click=forget_steering, args=(catalogue,),
-        help="Keep your favourites, forget the rest",
+        help="Keep your favourites and what is not for you, forget the rest",
     )  # fmt: skip
+
+
+def in_words(steering: Steering) -> list[str]:
+    """Return what is steered by, but for dislikes, as Markdown."""
+    words = [plain(genre) for genre in steering.genres] + [f"no {plain(genre)}" for genre in steering.without_genres]
+    if steering.from_year is not None or steering.to_year is not None:
+        words.append(f"{steering.from_year or 'the first year'} to {steering.to_year or 'today'}")
+    words += [steps[value] for steps, value in ((HIDDEN, steering.hidden), (VARIETY, steering.variety)) if value]
+    return words + ["a surprise"] * bool(steering.surprise)
 
 
 def surprise() -> None:
@@ -72,6 +82,12 @@ def surprise() -> None:
     st.session_state.surprise = st.session_state.surprise % 999_983 + 1
 
 
+def surprise_no_more() -> None:
+    """Draw no sample, but the best."""
+    st.session_state.surprise = 0
+
+
 def forget_steering(catalogue: Catalogue) -> None:
-    """Keep the favourites and forget all steering."""
-    remember(Choice(tuple(st.session_state.favourites)), catalogue)
+    """Keep the favourites and the dislikes, and forget all other steering."""
+    state = st.session_state
+    remember(Choice(tuple(state.favourites), Steering(dislikes=tuple(state.dislikes))), catalogue)

@@ -35,6 +35,8 @@ def main() -> None:
             pages.append(st.Page(later("sql"), title="SQL", icon=":material/database:", url_path="sql"))
         page = st.navigation(pages, position="top")
         live_release()
+        if page is not pages[0]:
+            st.session_state.pop("address", None)  # of the first page: now it is this one's
     except PipelineError as error:
         st.info(f"There is nothing to recommend from yet. {error}", icon=NOTHING)
         st.stop()

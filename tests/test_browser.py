@@ -209,6 +209,32 @@ def test_suggestions_move_nothing(large, visit):
     assert page.locator(".film").first.bounding_box() == before
 
 
+def test_back_takes_back_a_click_and_the_controls_stay_open(large, visit):
+    address, recommender = large
+    page = visit(f"{address}/?likes={recommender.starters(1)[0].movie_id}")
+    ten = films(page)
+    page.get_by_text("Steer:").click()
+    genres = page.get_by_role("combobox", name="Genres")
+    expect(genres).to_be_visible()
+    page.locator("[class*=st-key-less-] button").first.click()
+    expect(page.locator("[class*=st-key-forgive-]")).to_have_count(1)
+    assert films(page) != ten
+    expect(genres).to_be_visible()
+    page.go_back()
+    expect(page.locator("[class*=st-key-forgive-]")).to_have_count(0)
+    assert films(page) == ten
+
+
+def test_buttons_stand_below_what_a_card_says(large, visit):
+    address, recommender = large
+    for width in (380, 820, 1280):
+        page = visit(f"{address}/?likes={recommender.starters(1)[0].movie_id}", width=width)
+        films(page)
+        for card in page.locator("[class*=st-key-film-]").all():
+            about, button = card.locator(".about").bounding_box(), card.get_by_role("button").first.bounding_box()
+            assert about["y"] + about["height"] <= button["y"], width
+
+
 def test_from_a_card_to_its_own_list_and_back_with_another_favourite(chromium, visit, tmp_path):
     publish(tmp_path)
     with server.served(tmp_path) as (address, _):
