@@ -200,6 +200,8 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     if choice.steering.filters():
         left = recommender.titles_left(choice.steering)
         st.caption(f"{left:,} of {catalogue.n_movies:,} titles fit your filter.")
+    if choice.steering.hidden > 0 and not favourites:
+        st.caption("Hidden gems are looked for on your favourites' lists: pick one or two first.")
     if len(rows) < LENGTH:
         few = "No other title fits" if not rows else f"Only {len(rows)} fit"
         wider = " Allow more genres or a wider span of years." if choice.steering.filters() else ""

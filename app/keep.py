@@ -55,7 +55,7 @@ def keep(choice: Choice) -> None:
         if store() is None:
             return
         if name:
-            st.markdown("For yourself: whoever has this link can open, change and delete what you saved.")
+            st.markdown("For yourself, to bookmark: whoever has this link can open, change and delete what you saved.")
             st.code(link({PARAMETER: st.session_state.token}), language=None)
             st.button("Save it as it is now", icon=":material/save:", on_click=save, args=(name, choice))
             st.button("Delete it and my thumbs", icon=":material/delete:", on_click=delete)
