@@ -190,6 +190,33 @@ def test_a_publish_killed_at_any_time_leaves_a_whole_release(warehouse):
         assert_kept_and_mended(place, copy, outcome)
 
 
+def test_a_power_cut_finds_all_of_a_release_on_the_disk_before_it_goes_live(warehouse, monkeypatch):
+    """No test can cut the power; what a disk keeps of it is what was synced after it was last changed."""
+    place, _ = warehouse
+    synced, late, went_live = {}, [], []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(descriptor):
+        begin = time.time_ns()
+        fsync(descriptor)
+        synced[os.fstat(descriptor).st_ino] = begin
+
+    def noted_replace(source, target):
+        if Path(target).name == "CURRENT":
+            folder = place / "releases" / Path(source).read_text().strip()
+            for path in (Path(source), folder.parent, folder, *folder.rglob("*")):
+                if synced.get(path.stat().st_ino, 0) < path.stat().st_mtime_ns:
+                    late.append(path.name)
+            went_live.append(time.time_ns())
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    republish(place)
+    assert late == [] and len(went_live) == 1
+    assert synced[place.stat().st_ino] > went_live[0]
+
+
 def test_a_disk_that_fills_up_at_any_size_leaves_a_whole_release(warehouse):
     place, copy = warehouse
     largest = max(path.stat().st_size for path in release.release_dir(place).rglob("*") if path.is_file())
