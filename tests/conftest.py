@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["--conf", "spark.driver.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
 # These files take minutes each: begun last, one of them would keep a single processor busy when all else is done.
 LONG = [
-    "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_cluster.py", "test_schedule.py",
-    "test_your_data.py", "test_factors.py",
+    "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_cluster.py", "test_browser.py",
+    "test_schedule.py", "test_your_data.py", "test_factors.py",
 ]  # fmt: skip
 ARROW_TYPES = {
     "int": pa.int32(),

@@ -122,7 +122,9 @@ def test_a_visitor_searches_picks_dislikes_filters_and_shares(large, visit):
     genres = page.get_by_role("combobox", name="Genres")
     expect(genres).to_be_visible()
     # While it opens, the field moves, and a list that hangs on it would close.
-    page.evaluate("Promise.allSettled(document.getAnimations().map(animation => animation.finished))")
+    ended = "Promise.allSettled(document.getAnimations().map(animation => animation.finished))"
+    # not for ever: what tells that the page is being drawn turns without an end
+    page.evaluate(f"Promise.race([{ended}, new Promise(end => setTimeout(end, 2000))])")
     genres.fill("Come")
     page.get_by_role("option", name="Comedy").click()
     expect(page.get_by_text(re.compile(r"[\d,]+ of 100,000 titles fit your filter"))).to_be_visible()
