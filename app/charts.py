@@ -14,10 +14,12 @@ SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"
 OTHER, SERVED_COLOUR = "#868686", "#d55e00"
 
 
-def map_chart(places: list[Place], explored: int | None, near: set[int], ink: str, item: str) -> alt.LayerChart:
+def map_chart(
+    places: list[Place], explored: int | None, near: set[int], ink: str, paper: str, item: str
+) -> alt.LayerChart:
     """Return the map; explored and near: movie ids that stand out. Selection 'point': movie_id of a clicked one.
 
-    ink: colour of text. item: what the points stand for.
+    ink, paper: colours of text and of what it stands on. item: what the points stand for.
     """
     table = pd.DataFrame(
         {
@@ -59,16 +61,18 @@ def map_chart(places: list[Place], explored: int | None, near: set[int], ink: st
     )
     parts = ("far", "near", "explored")
     far, in_front, named_one = (base.transform_filter(f"datum.part == '{part}'") for part in parts)
-    name = named_one.encode(text="film:N", color=alt.value(ink))
-    bold = {"dy": -22, "fontSize": 14, "fontWeight": "bold", "limit": 240}
     layers = [
         far.mark_point(filled=True, size=32, opacity=0.2 if near else 0.75, aria=False).add_params(point, view),
         in_front.mark_point(filled=True, size=110, opacity=1),
         named_one.mark_point(filled=True, size=320, opacity=1, stroke=ink, strokeWidth=3),
-        # Towards the middle, where there is room for it.
-        name.transform_filter("datum.x < 0").mark_text(align="left", dx=-8, **bold),
-        name.transform_filter("datum.x >= 0").mark_text(align="right", dx=8, **bold),
     ]
+    # The name goes towards the middle, where half of the width is free; below it, its outline in the page's colour.
+    bold = {"dy": -22, "fontSize": 14, "fontWeight": "bold", "limit": alt.ExprRef("width / 2")}
+    for side, align, dx in (("datum.x < 0", "left", -8), ("datum.x >= 0", "right", 8)):
+        name = named_one.transform_filter(side).encode(text="film:N")
+        for outline in ({"stroke": paper, "strokeWidth": 5, "strokeJoin": "round"}, {}):
+            colour = alt.value(paper if outline else ink)
+            layers.append(name.encode(color=colour).mark_text(align=align, dx=dx, **bold, **outline))
     return alt.layer(*layers).properties(height=520).configure_view(stroke=None)
 
 

@@ -5,9 +5,10 @@ import streamlit as st
 from app import films, steer
 from app.address import from_address, to_address
 from app.charts import map_chart
-from app.shared import NOTHING, ink, live_release, open_release, plain, settings, warehouse, word
+from app.search import search
+from app.shared import NOTHING, ink, live_release, open_release, paper, plain, settings, warehouse, word
 from pipeline import release
-from pipeline.recommend import MAX_FAVOURITES, Match, Neighbour, Place, Recommendation, Recommender, named
+from pipeline.recommend import MAX_FAVOURITES, Match, Neighbour, Place, Recommender, named
 
 FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
 
@@ -19,7 +20,9 @@ def page() -> None:
     st.caption(
         f"Each {word().item} has a list of {word().items} that go with it. Recommendations are made from these lists."
     )
-    search(recommender)
+    search(recommender, f"Search {word().items}", explore, icon=":material/arrow_forward:")
+    if not st.query_params.get("movie"):
+        start(recommender)
     movie = chosen(recommender)
     rows = recommender.similar(movie.movie_id, st.session_state.get("length", FIRST)) if movie else []
     if movie:
@@ -27,29 +30,16 @@ def page() -> None:
     show_map(places_of(str(release.release_dir(warehouse(), recommender.release_id))), movie, rows)
 
 
-def search(recommender: Recommender) -> None:
-    """Draw the search field and its matches; a click on a match explores it. Without either, offer well-known ones."""
-    with st.container(key="explore-area"):
-        text = st.text_input(
-            f"Search {word().items}", key="explore-search", type="search", live="300ms",
-            placeholder=f"{', '.join(settings().example.favourites)} ...",
-        )  # fmt: skip
-    if text:
-        matches: list[Match] | list[Recommendation] = recommender.search(text, k=6)
-        if not matches:
-            st.caption("No title like that. Fewer letters find more.")
-    elif st.query_params.get("movie"):
-        return
-    else:
-        st.caption("Or begin with one that many people like:")
-        matches = recommender.recommend([], k=5)
+def start(recommender: Recommender) -> None:
+    """Offer some well-known titles; a click on one explores it."""
+    st.caption("Or begin with one that many people like:")
     with st.container(horizontal=True):
-        for match in matches:
+        for row in recommender.recommend([], k=5):
             st.button(
-                plain(named(match)),
-                key=f"explore-{match.movie_id}",
+                plain(named(row)),
+                key=f"explore-{row.movie_id}",
                 on_click=explore,
-                args=(match.movie_id,),
+                args=(row.movie_id,),
                 icon=":material/search:",
             )
 
@@ -57,7 +47,6 @@ def search(recommender: Recommender) -> None:
 def explore(movie_id: int) -> None:
     """Make the movie the one that is explored."""
     st.query_params["movie"] = str(movie_id)
-    st.session_state["explore-search"] = ""
     st.session_state.length = FIRST
 
 
@@ -139,7 +128,14 @@ def show_map(places: list[Place], movie: Match | None, rows: list[Neighbour]) ->
         st.caption("With the shift key, the wheel zooms and the mouse drags.")
     near = {row.movie_id for row in rows}
     st.altair_chart(
-        map_chart(places, movie.movie_id if movie else None, near, ink(), settings().page.item.capitalize()),
+        map_chart(
+            places,
+            movie.movie_id if movie else None,
+            near,
+            ink=ink(),
+            paper=paper(),
+            item=settings().page.item.capitalize(),
+        ),
         key="map",
         on_select=explore_point,
         selection_mode=["point"],
@@ -152,6 +148,7 @@ def explore_point() -> None:
     points = st.session_state.map.selection.get("point") or []
     if points and isinstance(points[0].get("movie_id"), int):
         explore(points[0]["movie_id"])
+        st.toast("Its list is above the map.", icon=":material/arrow_upward:")
 
 
 @st.cache_data(max_entries=3, show_spinner=False)

@@ -9,12 +9,12 @@ from app import keep, steer
 from app.address import Choice, from_address, to_address
 from app.cards import card
 from app.posters import posters
+from app.search import SUGGESTIONS, search
 from app.shared import live_release, plain, settings, word
 from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, Steering, named
 
 AT_ONCE = 2
 LENGTH = 10
-SUGGESTIONS = 6
 
 
 def page() -> None:
@@ -36,8 +36,11 @@ def draw() -> None:
     catalogue = catalogue_of(recommender, recommender.release_id)
     begin(recommender, catalogue)
     st.title(f"Ten {word().items} for you")
-    with st.container(key="search-area", gap=None):
-        search(recommender)
+    favourites, dislikes = st.session_state.favourites, st.session_state.dislikes
+    full = f"{MAX_FAVOURITES} favourites are the limit: take one off the list first"
+    full = full if len(favourites) >= MAX_FAVOURITES else ""
+    label, taken = f"{word().Items} you love", [*favourites, *dislikes]
+    search(recommender, label, pick, icon=":material/add:", taken=taken, full=full)
     with st.container():  # however much is in it, what follows keeps its place, and stays open
         picked(recommender)
     controls = "Steer: genres, years, hidden gems, variety"
@@ -90,45 +93,6 @@ def begin(recommender: Recommender, catalogue: Catalogue) -> None:
 def steered(choice: Choice) -> bool:
     """Tell whether the visitor steers by more than dislikes."""
     return choice.steering._replace(dislikes=()) != UNSTEERED
-
-
-@st.fragment
-def search(recommender: Recommender) -> None:
-    """Draw the search field and its matches; a click on a match makes it a favourite."""
-    if st.session_state.pop("was_picked", False):
-        st.rerun()
-    full = len(st.session_state.favourites) >= MAX_FAVOURITES
-    text = st.text_input(
-        f"{word().Items} you love",
-        key="search",
-        type="search",
-        live="80ms",
-        icon=":material/search:",
-        placeholder=f"{', '.join(settings().example.favourites)} ...",
-        disabled=full,
-        help=f"{MAX_FAVOURITES} favourites are the limit: take one off the list first" if full else None,
-    )
-    if not text:
-        return
-    taken = {*st.session_state.favourites, *st.session_state.dislikes}
-    found = recommender.search(text, SUGGESTIONS + len(taken))
-    matches = [match for match in found if match.movie_id not in taken]
-    with st.container(key="suggestions", gap="xsmall"):
-        if not matches:
-            st.caption("You have that one already." if found else "No title like that. Fewer letters find more.")
-        for match in matches[:SUGGESTIONS]:
-            genres = ", ".join(match.genres[:3])
-            label = f"**{plain(named(match))}**" + (f" :small[{plain(genres)}]" if genres else "")
-            st.button(
-                label, key=f"pick-{match.movie_id}", on_click=take, args=(match.movie_id,), icon=":material/add:",
-                type="tertiary",
-            )  # fmt: skip
-
-
-def take(movie_id: int) -> None:
-    """Pick a suggestion, clear the search field, and have the whole page drawn, not the search alone."""
-    pick(movie_id)
-    st.session_state.search, st.session_state.was_picked = "", True
 
 
 def pick(movie_id: int) -> None:
@@ -204,8 +168,7 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
         st.caption("Hidden gems are looked for on your favourites' lists: pick one or two first.")
     if len(rows) < LENGTH:
         few = "No other title fits" if not rows else f"Only {len(rows)} fit"
-        wider = " Allow more genres or a wider span of years." if choice.steering.filters() else ""
-        st.info(f"{few}.{wider}", icon=":material/filter_alt:")
+        st.info(f"{few}. {steer.wider(choice.steering)}", icon=":material/filter_alt:")
     strengths = recommender.strengths(favourites, rows, choice.steering) if favourites else {}
     if strengths:
         st.caption(in_words(choice.steering, len(favourites)))

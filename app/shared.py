@@ -73,3 +73,8 @@ def word() -> SimpleNamespace:
 def ink() -> str:
     """Return the colour of text on the visitor's page."""
     return "#f5f5f4" if st.context.theme.type == "dark" else "#292524"
+
+
+def paper() -> str:
+    """Return the colour that the visitor's page has behind the text."""
+    return "#14161b" if st.context.theme.type == "dark" else "#fffdf9"

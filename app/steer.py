@@ -77,6 +77,15 @@ def in_words(steering: Steering) -> list[str]:
     return words + ["a surprise"] * bool(steering.surprise)
 
 
+def wider(steering: Steering) -> str:
+    """Return what would let more titles through the filter, as Markdown; empty where nothing filters."""
+    if both := [plain(genre) for genre in steering.genres if genre in steering.without_genres]:
+        return f"{' and '.join(both)} cannot be wanted and left out: take it off one of the two."
+    ways = ["more genres"] * bool(steering.genres) + ["fewer to leave out"] * bool(steering.without_genres)
+    ways += ["a wider span of years"] * (steering.from_year is not None or steering.to_year is not None)
+    return f"Choose {' or '.join(ways)}." if ways else ""
+
+
 def surprise() -> None:
     """Draw another sample: the number stands in the address, so that a link gives the same surprise."""
     st.session_state.surprise = st.session_state.surprise % 999_983 + 1

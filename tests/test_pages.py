@@ -104,7 +104,7 @@ def test_a_visitor_searches_a_film_and_goes_on_from_neighbour_to_neighbour(mappe
         "The Matrix (1999)", "Toy Story (1995)", "Amélie (Le Fabuleux destin) (2001)", "Heat (1995)",
     ]  # fmt: skip
     page.text_input[0].set_value("toy stroy").run()
-    page.button(key="explore-1").click().run()
+    page.button(key="pick-1").click().run()
     assert page.query_params["movie"] == "1" and page.text_input[0].value == ""
     assert [shown(label) for label in labels(page)] == [
         "1. Toy Story 2 (1999)", "2. Amélie (Le Fabuleux destin) (2001)", "3. The Matrix (1999)", "4. Emma (1996)",
@@ -127,7 +127,7 @@ def test_the_address_names_the_film(mapped, monkeypatch):
 def test_nothing_found_is_said(mapped, monkeypatch):
     page = opened(explore_page, mapped, monkeypatch)
     page.text_input[0].set_value("qqqqqqqq").run()
-    assert labels(page) == [] and "No title like that" in texts(page)
+    assert "No title like that" in texts(page)
 
 
 def test_a_long_list_opens_at_a_click(tmp_path, monkeypatch):

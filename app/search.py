@@ -1,0 +1,81 @@
+"""The search field of the pages: it answers while a visitor types, over the page, to the mouse and to the keys."""
+
+from collections.abc import Callable, Collection
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from app.shared import plain, settings
+from pipeline.recommend import Recommender, named
+
+SUGGESTIONS = 6
+KEYS = f"<script>{Path(__file__).with_name('search.js').read_text(encoding='utf-8')}</script>"
+
+
+def search(
+    recommender: Recommender,
+    label: str,
+    choose: Callable[[int], None],
+    *,
+    icon: str,
+    taken: Collection[int] = (),
+    full: str = "",
+) -> None:
+    """Draw the search field.
+
+    choose: called with the movie id of the suggestion that the visitor takes. icon: of the suggestions. taken: movie
+    ids not to suggest. full: why the field takes no more; empty where it does.
+    """
+    with st.container(key="search-area", gap=None):
+        field(recommender, label, choose, icon, set(taken), full)
+        st.html(KEYS, unsafe_allow_javascript=True)
+
+
+@st.fragment
+def field(
+    recommender: Recommender, label: str, choose: Callable[[int], None], icon: str, taken: Collection[int], full: str
+) -> None:
+    """Draw the field and the suggestions, apart from the page: it is drawn anew only once one is taken."""
+    if st.session_state.pop("was_taken", False):
+        st.rerun()
+    text = st.text_input(
+        label,
+        key="search",
+        type="search",
+        live="80ms",
+        icon=":material/search:",
+        placeholder=f"{', '.join(settings().example.favourites)} ...",
+        disabled=bool(full),
+        help=full or None,
+    )
+    with st.container(key="suggestions" if text else None, gap="xsmall"):
+        said = suggestions(recommender, text, choose, icon, taken) if text else ""
+    # For screen readers; by the text, search.js knows what was looked for.
+    st.html(f'<p class="found" role="status" data-text="{escape(text)}">{escape(said)}</p>')
+
+
+def suggestions(
+    recommender: Recommender, text: str, choose: Callable[[int], None], icon: str, taken: Collection[int]
+) -> str:
+    """Draw what the text finds, and return how much that is, in words."""
+    found = recommender.search(text, SUGGESTIONS + len(taken))
+    matches = [match for match in found if match.movie_id not in taken][:SUGGESTIONS]
+    for match in matches:
+        genres = ", ".join(match.genres[:3])
+        label = f"**{plain(named(match))}**" + (f" :small[{plain(genres)}]" if genres else "")
+        st.button(
+            label, key=f"pick-{match.movie_id}", on_click=take, args=(choose, match.movie_id), icon=icon,
+            type="tertiary",
+        )  # fmt: skip
+    if matches:
+        return f"{len(matches)} suggestions, Enter takes the first"
+    nothing = "You have that one already." if found else "No title like that. Fewer letters find more."
+    st.caption(nothing)
+    return nothing
+
+
+def take(choose: Callable[[int], None], movie_id: int) -> None:
+    """Take a suggestion, clear the field, and have the whole page drawn, not the field alone."""
+    choose(movie_id)
+    st.session_state.search, st.session_state.was_taken = "", True
