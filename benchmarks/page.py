@@ -218,7 +218,7 @@ def one_visit(browser: Browser, address: str, movie: Match) -> tuple[float, floa
     page.goto(address)
     page.locator(".film").first.wait_for()
     field(page).fill("zzzzzz")
-    page.get_by_text("No title like that").wait_for()
+    page.get_by_text("No title like that").first.wait_for()
     page.evaluate(WATCH, ["input", ".st-key-suggestions button", movie.title])
     field(page).fill(f"{movie.title} {movie.year}")
     suggested = page.evaluate("window.seen") / 1000
