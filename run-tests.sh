@@ -12,5 +12,5 @@ export PYSPARK_PYTHON="$PYTHON" PYSPARK_DRIVER_PYTHON="$PYTHON" SPARK_LOCAL_IP=1
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-# Three at a time, a file at a time: most of them wait for a single thread of Java.
-exec "$PYTHON" -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
+# Four at a time, a file at a time: most of them wait for a single thread of Java, or for a browser.
+exec "$PYTHON" -m pytest -n 4 --dist loadfile --no-loadscope-reorder "$@"

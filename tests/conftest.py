@@ -19,8 +19,11 @@ hypothesis.settings.register_profile("exhaustive", max_examples=5000)
 hypothesis.settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parent.parent
-# Half of the time of a job as short as these goes into Java's optimising compiler. (And no native BLAS.)
-QUICK = ["--conf", "spark.driver.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
+# Half of the time of a job as short as these goes into Java's optimising compiler, and some of it into proving that
+# Spark's classes are well formed. (And no native BLAS.)
+JAVA = "-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+JAVA += " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+QUICK = ["--conf", f"spark.driver.extraJavaOptions={JAVA}"]
 # These files take minutes each: begun last, one of them would keep a single processor busy when all else is done.
 LONG = [
     "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_cluster.py", "test_browser.py",
@@ -154,7 +157,7 @@ def warehouse(tmp_path_factory) -> Path:
 
 
 # Settings for a catalogue of forty movies.
-TINY = ["--set", "als.rank=8", "--set", "neighbours.k=12", "--set", "popularity.weight=0"]
+TINY = ["--set", "als.rank=8", "--set", "als.maxIter=5", "--set", "neighbours.k=12", "--set", "popularity.weight=0"]
 TINY += ["--set", "evaluation.enabled=false"]
 
 
