@@ -18,7 +18,7 @@ from jobs.train_als import load, load_tests, popular
 from pipeline import baselines, bulk, metrics, protocol, report, schemas
 from pipeline.job import Run, start
 
-COMMAND = "./spark-submit.sh jobs/evaluate.py --report docs"  # makes docs/evaluation.md
+COMMAND = "./spark-submit.sh jobs/evaluate.py --report docs --set evaluation.variants=true"  # makes docs/evaluation.md
 Answers = dict[protocol.Asked, list[np.ndarray]]  # lists per kind of request, movie ids, best first
 YARDSTICKS = {
     "random": baselines.random,
@@ -91,7 +91,7 @@ def splits(run: Run, ratings: DataFrame, part: str) -> list[protocol.Split]:
 def measured_split(
     run: Run, movies: DataFrame, words: DataFrame, split: protocol.Split, number: int
 ) -> metrics.Measured:
-    """Return the measures of one split: what is served, variants of it, and the yardsticks."""
+    """Return the measures of one split: what is served, and beside it yardsticks and, where wanted, variants."""
     config = run.config
     training = split.training.persist()
     movies = with_support(movies, training).persist()
@@ -106,7 +106,7 @@ def measured_split(
     served = served_lists(config, learned, popularity, split.requests)
     add("served", served)
     if training.count() <= config.evaluation.max_compared_ratings:
-        if number == 0:
+        if number == 0 and config.evaluation.variants:
             reseeded = changed(config, {"als.seed": config.als.seed + 1})
             for asked, others in served_lists(reseeded, learned, popularity, main_requests(split)).items():
                 k = protocol.lengths(asked)[0]
@@ -125,12 +125,13 @@ def compared(
 ) -> Iterator[tuple[str, Answers]]:
     """Yield what else is measured in a split, and its answers: variants of the served lists, and the yardsticks."""
     config, requests = run.config, main_requests(split)
-    cosine = changed(config, {"neighbours.similarity": "cosine", "popularity.weight": 0.0})
-    yield "these ALS factors, cosine", served_lists(cosine, learned, popularity, requests)
-    strangers = {asked: part for asked, part in split.requests.items() if asked[0] != "histories"}
-    if config.neighbours.similarity == "spectral" and config.spectral.content and strangers:
-        collaborative = changed(config, {"spectral.content": 0.0})
-        yield "served, without content", served_lists(collaborative, learned, popularity, strangers)
+    if config.evaluation.variants:
+        cosine = changed(config, {"neighbours.similarity": "cosine", "popularity.weight": 0.0})
+        yield "these ALS factors, cosine", served_lists(cosine, learned, popularity, requests)
+        strangers = {asked: part for asked, part in split.requests.items() if asked[0] != "histories"}
+        if config.neighbours.similarity == "spectral" and config.spectral.content and strangers:
+            collaborative = changed(config, {"spectral.content": 0.0})
+            yield report.WITHOUT_CONTENT, served_lists(collaborative, learned, popularity, strangers)
     data = as_matrices(config, learned.ratings, catalogue)
     for name, yardstick in YARDSTICKS.items():
         score = yardstick(data)

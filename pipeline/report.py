@@ -124,13 +124,14 @@ def _accuracy(results: Results, protocol: str) -> list[list[str]]:
 
 
 def _support(results: Results) -> list[list[str]]:
-    """Return nDCG by the support of the one favourite, with and without content."""
+    """Return nDCG by the support of the one favourite, with content and, where that was measured, without."""
     classes = {"under 5 ratings": "under 5", "5 to 20": "5 to 20", "over 20": "over 20"}
     lines = [["lists", *classes]]
     for model in (SERVED, WITHOUT_CONTENT):
         rows = [results.rows.get((f"strangers, {name}", model, 1, "ndcg", 10)) for name in classes.values()]
         cells = [f"{row.value:.4f} ({row.ci_low:.4f} to {row.ci_high:.4f})" if row else "–" for row in rows]
-        lines.append([model, *cells])
+        if model == SERVED or any(rows):
+            lines.append([model, *cells])
     return lines
 
 

@@ -33,10 +33,11 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """The page on a hundred thousand titles, and its release."""
+    """The page on a hundred thousand titles, as hosts serve it, and its release."""
     warehouse = tmp_path_factory.mktemp("large")
     folder = server.publish(warehouse, 100_000, 20)
-    with server.served(warehouse, "--set", f"sessions.path={warehouse / 'sessions.sqlite'}") as (address, _):
+    kept = ["--set", f"sessions.path={warehouse / 'sessions.sqlite'}"]
+    with server.served(warehouse, *kept, script="app/server.py") as (address, _):
         yield address, Recommender(folder)
 
 
@@ -222,6 +223,12 @@ def test_the_other_pages_have_no_serious_findings_of_axe(chromium, visit, tmp_pa
             page = visit(f"{address}/{path}", last=last, scheme=scheme, width=380)
             assert serious_findings(page) == [], path
             assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 380
+
+
+@pytest.mark.parametrize("view", server.VIEWS)
+def test_the_page_comes_without_a_jump(large, chromium, view):
+    """Below a tenth, browsers' makers call a cumulative layout shift good."""
+    assert server.moves(chromium, large[0], view) < 0.1
 
 
 def test_suggestions_move_nothing(large, visit):

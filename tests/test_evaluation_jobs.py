@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 from pipeline import config, release
 from tests.conftest import ROOT, TINY, settings, submit
 
-EVALUATE = ["--set", "evaluation.enabled=true", "--set", "evaluation.folds=2"]
+EVALUATE = ["--set", "evaluation.enabled=true", "--set", "evaluation.folds=2", "--set", "evaluation.variants=true"]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,8 @@ def test_a_given_pair_of_files_is_evaluated_as_it_stands(checkerboard, tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     found = measures(tmp_path / "w" / "evaluation")
     assert {key[0] for key in found} == {"histories"}
+    assert "explicit ALS, cosine" in {key[1] for key in found}
+    assert "these ALS factors, cosine" not in {key[1] for key in found}, "variants are measured on request"
 
     def value(model, metric, k):
         return found["histories", model, None, metric, k][0]
