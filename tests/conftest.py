@@ -78,7 +78,7 @@ def submit(
         environment.pop(inherited, None)
     is_job = any(str(argument).startswith(("jobs/", "benchmarks/")) for argument in arguments)
     command = [str(ROOT / "spark-submit.sh"), *(QUICK if is_job else []), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")

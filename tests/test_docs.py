@@ -38,7 +38,7 @@ def environment(**more):
     return {**{key: value for key, value in os.environ.items() if key not in ours}, **more}
 
 
-def typed(command, checkout, timeout=400):
+def typed(command, checkout, timeout=900):
     """Run a command as a reader would type it; stdout and stderr in one, as a terminal shows them."""
     return subprocess.run(
         ["bash", "-c", command], cwd=checkout, env=environment(), text=True, timeout=timeout,
