@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from jobs.train_als import fit, load
 from pipeline import schemas
 from pipeline.catalogue_map import catalogue_map
+from pipeline.config import PipelineError
 from pipeline.content import Content, content, movie_words
 from pipeline.factors import item_factors_table, likes_table
 from pipeline.job import Run, start
@@ -39,7 +40,13 @@ def build_neighbours(
     with run.stage("neighbours") as stage:
         learned = Learned(ratings, movies, words, run.cores, item_factors)
         neighbours = run.save("neighbours", lists(config, learned))
-        stage.note = f"{neighbours.count():,} neighbours, {config.neighbours.similarity}"
+        n_rows, support = neighbours.count(), config.neighbours.min_support
+        if not n_rows:
+            raise PipelineError(
+                f"no movie has a neighbour: on lists stand movies of neighbours.min_support={support} ratings or more "
+                f"alone; lower it with --set neighbours.min_support=RATINGS, or bring more data to {config.data.dir}"
+            )
+        stage.note = f"{n_rows:,} neighbours, {config.neighbours.similarity}"
         if config.neighbours.search == "approximate":
             exact = lists(exactly(config), learned, movies_sample(movies, "measure"))
             recall = recall_of(neighbours, exact)

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.build_neighbours import Learned, lists
-from jobs.train_als import load, load_tests, popular
+from jobs.train_als import interactions, load, load_tests, popular
 from pipeline import baselines, bulk, metrics, protocol, report, schemas
 from pipeline.job import Run, start
 
@@ -73,7 +73,8 @@ def evaluate(run: Run, ratings: DataFrame, movies: DataFrame, words: DataFrame) 
 
 
 def splits(run: Run, ratings: DataFrame, part: str) -> list[protocol.Split]:
-    """Return the splits of the configured protocols, asking users of the part: 'test' or 'validation'."""
+    """Return the splits of the configured protocols that can be measured, asking users of the part: 'test' or
+    'validation'."""
     knobs = run.config.evaluation
     shared = {"part": part, "like_rating": knobs.like_rating, "max_users": knobs.max_users, "seed": knobs.seed}
     found: list[protocol.Split] = []
@@ -85,7 +86,9 @@ def splits(run: Run, ratings: DataFrame, part: str) -> list[protocol.Split]:
             found.append(protocol.given_histories(ratings, load_tests(run), like_rating=knobs.like_rating))
         else:
             found.append(protocol.histories(ratings, **shared))
-    return [split for split in found if any(len(requests.users) for requests in split.requests.values())]
+    asked = [split for split in found if any(len(requests.users) for requests in split.requests.values())]
+    # Of very few users a fold may hold them all: nothing is left to learn from.
+    return [split for split in asked if not interactions(run.config, split.training).isEmpty()]
 
 
 def measured_split(

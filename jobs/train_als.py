@@ -141,13 +141,18 @@ def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
 
 
 def fit(config: SimpleNamespace, ratings: DataFrame, cores: int, start: DataFrame | None = None) -> ALSModel:
-    """Return ALS fitted to the likes or, where it is explicit, to the stars; start: item factors to begin with."""
-    training = likes_table(ratings, **vars(config.likes))
-    if not config.als.implicitPrefs:
-        training = ratings.select("user_id", "movie_id", "rating")
+    """Return ALS fitted to the interactions in the ratings; start: item factors to begin with."""
+    training = interactions(config, ratings)
     if training.isEmpty():
         raise PipelineError("no rating counts as a like: lower it with --set likes.min_rating=STARS")
     return train_als(training, blocks=cores, start=start, **vars(config.als))
+
+
+def interactions(config: SimpleNamespace, ratings: DataFrame) -> DataFrame:
+    """Return what ALS learns from: likes as user_id, movie_id, weight or, where it is explicit, stars as rating."""
+    if config.als.implicitPrefs:
+        return likes_table(ratings, **vars(config.likes))
+    return ratings.select("user_id", "movie_id", "rating")
 
 
 def popular(config: SimpleNamespace, ratings: DataFrame, movies: DataFrame) -> DataFrame:

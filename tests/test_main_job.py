@@ -162,16 +162,18 @@ def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(checker
     assert longest == 3 and release.read_manifest(second)["config"]["neighbours"]["k"] == 3
 
 
-def test_three_ratings_of_two_films_are_published(tmp_path):
-    """Legal, if degenerate: too few users to evaluate anything, one neighbour each."""
-    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n1,1,5\n2,1,4.5\n2,2,4\n")
-    (tmp_path / "movies.csv").write_text("movieId,title\n1,A (1990)\n2,B\n")
-    options = [*settings(tmp_path, tmp_path / "w"), "--set", "neighbours.min_support=1"]
-    result = submit("jobs/run_pipeline.py", *options, "--set", "evaluation.enabled=true")
+def test_one_user_is_published(tmp_path):
+    """Legal, if degenerate: nobody is left to learn from where the user is asked; K is above the catalogue."""
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n" + "".join(f"1,{m},5\n" for m in range(1, 9)))
+    (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{m},{m} (1990)\n" for m in range(1, 9)))
+    options = [*settings(tmp_path, tmp_path / "w"), "--set", "evaluation.protocol=strangers", "--set", "map.titles=0"]
+    result = submit("jobs/run_pipeline.py", *options, "--set", "neighbours.min_support=2")
+    assert result.returncode == 1 and "error: no movie has a neighbour" in result.stdout
+    result = submit("jobs/run_pipeline.py", *options, "--set", "neighbours.min_support=1")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "too few users" in result.stdout
     recommender = Recommender(release.release_dir(tmp_path / "w"))
-    assert [row.movie_id for row in recommender.similar(1)] == [2]
+    assert {row.movie_id for row in recommender.similar(1)} == set(range(2, 9))
     recommender.close()
 
 
