@@ -165,6 +165,14 @@ def settings(data, warehouse):
     return ["--set", f"data.dir={data}", "--set", f"warehouse.dir={warehouse}"]
 
 
+@pytest.fixture(autouse=True)
+def nothing_cached():
+    """Tests that run one after the other in a process each have settings and releases of their own on the page."""
+    if streamlit := sys.modules.get("streamlit"):
+        streamlit.cache_resource.clear()
+        streamlit.cache_data.clear()
+
+
 @pytest.fixture(scope="session")
 def checkerboard(tmp_path_factory):
     """Users and movies of two colours; users like only movies of their own colour, and not all of them.

@@ -23,6 +23,8 @@ from pipeline import analyst, config, ingest, reader, release
 from pipeline.config import PipelineError
 from pipeline.recommend import Because, Recommendation, Recommender, Steering, _literal
 from pipeline.sessions import Sessions
+from tests.conftest import TINY, submit
+from tests.conftest import settings as data_in
 
 TRIED: collections.Counter = collections.Counter()
 FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -186,7 +188,10 @@ def fuzzed_line(random, fields, width, plausible):
 
 
 def test_files_of_anything_are_read_row_by_row(spark, tmp_path):
-    """Every line of a file is accepted or refused with a reason; nothing gets lost, doubled or through."""
+    """Every line of a file is accepted or refused with a reason; nothing gets lost, doubled or through.
+
+    The exhaustive profile publishes them, too.
+    """
     thorough = settings.default.max_examples > 1000
     seed = int.from_bytes(os.urandom(4)) if thorough else 7
     random, folder = Random(seed), tmp_path
@@ -203,6 +208,7 @@ def test_files_of_anything_are_read_row_by_row(spark, tmp_path):
         text = "\n".join([header[table], *content]) + "\n"
         (folder / f"{table}.csv").write_text(text, encoding="utf-8", newline="")
     read_movies, read_ratings = reader.read_movies(spark, str(folder)), reader.read_ratings(spark, str(folder))
+    accepted = []
     items, users = ingest.numbered_items(read_movies, None, 0), ingest.numbered_users(read_ratings)
     for numbers in ((None, None), (items, users)):  # ids are integers, or text
         checked = ingest.checked_movies(read_movies, numbers[0]).persist()
@@ -219,3 +225,13 @@ def test_files_of_anything_are_read_row_by_row(spark, tmp_path):
         rows = known.collect()
         assert all(row.title and 0 < len(row.item_id) <= 256 for row in rows)
         assert len({row.movie_id for row in rows}) == len({row.item_id for row in rows}) == len(rows)
+        accepted.append({(row.movie_id, row.title) for row in rows})
+    if thorough:
+        published = folder / "warehouse"
+        tiny = [*TINY, "--set", "neighbours.min_support=1", "--set", "map.titles=0"]
+        result = submit("jobs/run_pipeline.py", *data_in(folder, published), *tiny)
+        assert result.returncode == 0, (result.stdout, seed)
+        live = release.release_dir(published)
+        assert not release.damage(live)
+        movies = duckdb.sql(f"select movie_id, title from read_parquet('{live}/movies/*.parquet')").fetchall()
+        assert set(movies) == accepted[0], seed

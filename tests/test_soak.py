@@ -40,11 +40,8 @@ def resident_and_handles():
 
 def soak(warehouse, monkeypatch, *, queries, publishes):
     """Return errors and mixtures found, and memory and handles in the middle and at the end."""
-    import streamlit as st
-
     from app import shared
 
-    st.cache_resource.clear()
     monkeypatch.setattr(sys, "argv", ["app", "--set", f"warehouse.dir={warehouse}"])
     bases = dict([publish_numbered(warehouse, 0)])
     wrong, asked, ids, stop = [], [0] * CLIENTS, {}, threading.Event()

@@ -100,10 +100,6 @@ def test_sql_and_the_terminal_take_the_shops_ids(shop, recommender, capsys):
 
 
 def test_the_page_speaks_of_products(shop, recommender, monkeypatch):
-    import streamlit as st
-
-    st.cache_resource.clear()
-    st.cache_data.clear()
     monkeypatch.setattr(sys, "argv", ["streamlit_app.py", *options(shop)])
     page = AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=30)
     page.query_params["likes"] = str(recommender.resolve("id:GA-0001").movie_id)
