@@ -228,7 +228,8 @@ def test_files_of_anything_are_read_row_by_row(spark, tmp_path):
         accepted.append({(row.movie_id, row.title) for row in rows})
     if thorough:
         published = folder / "warehouse"
-        tiny = [*TINY, "--set", "neighbours.min_support=1", "--set", "map.titles=0"]
+        anything = ["neighbours.min_support=1", "map.titles=0", "data.max_rejected_share=1"]
+        tiny = [*TINY, *(word for setting in anything for word in ("--set", setting))]
         result = submit("jobs/run_pipeline.py", *data_in(folder, published), *tiny)
         assert result.returncode == 0, (result.stdout, seed)
         live = release.release_dir(published)
