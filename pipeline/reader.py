@@ -367,6 +367,8 @@ def _read_text(
         raise PipelineError(f"{where}: the file is empty, or begins with an empty line")
     fields = layout.columns or _fields(first, layout, columns, mapping)
     _require(fields, table, where, columns, mapping)
+    if layout.columns is None:  # what is not ours may have any name, also one that stands here twice
+        fields = [name if name in columns else f"other {place}" for place, name in enumerate(fields)]
     lines, blocks = _lines(spark, path)
     schema = ", ".join(f"`{name}` string" for name in [*fields, "malformed"])
     options = {
@@ -403,25 +405,33 @@ def _read_parquet(spark: SparkSession, path: str, table: str, columns: list[str]
         read = spark.read.parquet(path)
     except AnalysisException as error:
         raise PipelineError(f"{path}: this is not a Parquet table that Spark can read") from error
-    fields = dict(zip(_named(read.columns, columns, mapping), read.columns, strict=True))
-    _require(list(fields), table, path, columns, mapping)
+    fields = _named(read.columns, columns, mapping)
+    _require(fields, table, path, columns, mapping)
     types = dict(read.dtypes)
     strings = []
-    for field, name in fields.items():
-        value = F.col(f"`{name}`")
+    for field, name in zip(fields, read.columns, strict=True):
+        if field not in columns:
+            continue
+        value = _column(name)
         if types[name].startswith("timestamp"):
             value = F.unix_timestamp(value)
         elif types[name].startswith("array"):
             value = F.array_join(value, "|")
         strings.append(value.cast("string").alias(field))
+    place = read.metadataColumn("_metadata")  # a column of the file may have that name
     rows = read.select(
         *strings,
-        F.col("_metadata.file_path").alias("file"),
+        place["file_path"].alias("file"),
         F.lit(0).cast("bigint").alias("block"),
-        F.col("_metadata.row_index").alias("position"),
-        F.to_json(F.struct(*[F.col(f"`{name}`") for name in read.columns])).alias("row"),
+        place["row_index"].alias("position"),
+        F.to_json(F.struct(*[_column(name) for name in read.columns])).alias("row"),
     )
     return Rows(_with_columns(rows, columns, F.lit(False)), None)
+
+
+def _column(name: str) -> Column:
+    """Return the column of this name, whatever stands in it."""
+    return F.col(f"`{name.replace('`', '``')}`")
 
 
 def _with_columns(rows: DataFrame, columns: list[str], malformed: Column) -> DataFrame:
@@ -435,6 +445,8 @@ def _require(fields: list[str], table: str, path: str, columns: list[str], mappi
         needed = [name for name in needed if name != "title"]
     # What is mapped is wanted, even where it might be missing: a slip in data.columns would else go unnoticed.
     mapped = [name for name in columns if name in mapping.columns and name not in mapping.columns[name]]
+    if twice := [name for name in columns if fields.count(name) > 1]:
+        raise PipelineError(f"{path}: the header has {twice[0]} twice; give one of the two columns another name")
     missing = [name for name in dict.fromkeys([*needed, *mapped]) if name not in fields]
     if missing:
         said = [f"{name} is {' or '.join(mapping.columns[name])}" for name in missing if name in mapping.columns]

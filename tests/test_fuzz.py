@@ -4,23 +4,30 @@
 many.
 """
 
+import argparse
 import collections
 import csv
 import html.parser
 import io
 import os
 import re
+import shutil
 from random import Random
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from app.address import from_address, to_address
 from app.cards import card
+from jobs.train_als import load
 from pipeline import analyst, config, ingest, reader, release
 from pipeline.config import PipelineError
+from pipeline.job import Run
 from pipeline.recommend import Because, Recommendation, Recommender, Steering, _literal
 from pipeline.sessions import Sessions
 from tests.conftest import TINY, submit
@@ -187,6 +194,96 @@ def fuzzed_line(random, fields, width, plausible):
     return re.sub(r"[\r\n]", " ", ",".join(row))
 
 
+# What a folder of data may hold: the names of the files that are looked for, and what stands in them.
+FILES = [
+    "ratings.csv", "movies.csv", "links.csv", "tags.csv", "ratings.dat", "movies.dat", "u.data", "u.item", "tags.dat",
+    "ratings.txt", "title.basics.tsv", "imdb.parquet", "ratings.parquet", "movies.parquet", "links.parquet",
+]  # fmt: skip
+HEADERS = [
+    "userId", "movieId", "rating", "timestamp", "title", "genres", "imdbId", "tmdbId", "tag", "user_id", "USERID",
+    "year", "row", "file", "block", "position", "malformed", "_metadata", "reason", "a`b", "a.b", "a b", "", "other 1",
+    "field.x",
+]  # fmt: skip
+USUAL = {
+    "ratings": ["userId", "movieId", "rating", "timestamp"], "movies": ["movieId", "title", "genres"],
+    "links": ["movieId", "imdbId", "tmdbId"], "tags": ["userId", "movieId", "tag", "timestamp"],
+}  # fmt: skip
+CELLS = st.one_of(
+    st.integers(-3, 60).map(str), st.sampled_from(["0.5", "4", "5", "1000", "A|B", "Heat (1995)"]), SAFE_TEXT
+)
+VALUES = [
+    st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans(), st.none(), SAFE_TEXT, st.binary(max_size=9),
+    st.datetimes(), st.decimals(allow_nan=False, places=3, min_value=-99, max_value=99),
+    st.lists(st.text("abc", max_size=3), max_size=3), st.fixed_dictionaries({"a": st.integers(0, 9)}),
+]  # fmt: skip
+
+
+@st.composite
+def data_files(draw):
+    """Return the name of a file and its bytes."""
+    name = draw(st.sampled_from(FILES))
+    table = name.split(".")[0]
+    header = draw(st.lists(st.sampled_from(HEADERS), max_size=4))
+    header = draw(st.permutations(USUAL.get(table, []) + header))
+    if name.endswith(".parquet"):
+        n_rows = draw(st.integers(0, 4))
+        columns = {}
+        for field in header:
+            kind = draw(st.sampled_from(VALUES))
+            columns[field] = draw(st.lists(kind, min_size=n_rows, max_size=n_rows))
+        try:
+            sink = io.BytesIO()
+            pq.write_table(pa.table(columns), sink)
+        except (pa.ArrowException, OverflowError, ValueError):
+            return name, draw(st.binary(max_size=50))
+        return name, sink.getvalue()
+    separator = draw(st.sampled_from([",", ",", ",", "\t", ";", "::", "|", " "]))
+    rows = draw(st.lists(st.lists(CELLS, min_size=1, max_size=max(len(header), 3)), max_size=12))
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    text = end.join(separator.join(row) for row in ([header] if draw(st.booleans()) else []) + rows)
+    encoding = draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-32"]))
+    return name, text.encode(encoding, errors="replace") + draw(st.one_of(st.just(b""), st.binary(max_size=9)))
+
+
+def test_any_folder_of_data_is_loaded_or_refused(spark, tmp_path):
+    """Beside two sound files, whatever else a folder may hold; in place of them, too."""
+    thorough = settings.default.max_examples > 1000
+    options = argparse.Namespace(conf=[], settings=[])
+
+    @settings(FUZZ, max_examples=100 if thorough else 3)
+    @given(
+        files=st.lists(data_files(), min_size=1, max_size=3),
+        sound=st.booleans(),
+        ids=st.sampled_from(["integer", "string"]),
+    )
+    def load_any(files, sound, ids):
+        TRIED["folders of files"] += 1
+        folder = tmp_path / "data"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        if sound:
+            (folder / "ratings.csv").write_text("userId,movieId,rating\n1,1,4\n2,1,5\n1,2,3\n")
+            (folder / "movies.csv").write_text("movieId,title\n1,Heat (1995)\n2,Emma (1996)\n")
+        for name, content in files:
+            if not (folder / name).exists():
+                (folder / name).write_bytes(content)
+        given = config.load([], [f"data.dir={folder}", f"warehouse.dir={tmp_path / 'w'}", f"data.ids={ids}"])
+        run = Run(given, spark, Console(file=io.StringIO()), options)
+        run.start_build()
+        try:
+            ratings, movies, words = load(run)
+        except PipelineError as error:
+            assert "\n" not in str(error) and "Traceback" not in str(error)
+            return
+        known = {row.movie_id for row in movies.collect()}
+        for row in ratings.collect():
+            assert row.movie_id in known and 0.5 <= row.rating <= 5 and abs(row.user_id) < 2**31
+        assert all(row.movie_id in known for row in words.collect())
+        spark.catalog.clearCache()
+
+    load_any()
+
+
 def test_files_of_anything_are_read_row_by_row(spark, tmp_path):
     """Every line of a file is accepted or refused with a reason; nothing gets lost, doubled or through.
 
@@ -228,7 +325,7 @@ def test_files_of_anything_are_read_row_by_row(spark, tmp_path):
         accepted.append({(row.movie_id, row.title) for row in rows})
     if thorough:
         published = folder / "warehouse"
-        anything = ["neighbours.min_support=1", "map.titles=0", "data.max_rejected_share=1"]
+        anything = ["neighbours.min_support=1", "data.max_rejected_share=1"]
         tiny = [*TINY, *(word for setting in anything for word in ("--set", setting))]
         result = submit("jobs/run_pipeline.py", *data_in(folder, published), *tiny)
         assert result.returncode == 0, (result.stdout, seed)
