@@ -8,21 +8,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline import analyst, archive, comparison, readiness, release
+from pipeline import analyst, archive, comparison, readiness, release, serving
 from pipeline import config as configuration
-from pipeline.config import PipelineError
+from pipeline.config import PipelineError, RefusedError
 from pipeline.export import FORMS, export
 from pipeline.recommend import AmbiguousTitleError, Match, Recommender, named
 from pipeline.sessions import Sessions, ratings_of, write_ratings
 from pipeline.terminal import console, matches_table, recommendations_table, table
 
 COMMANDS = (
-    "recommend, search, similar, sql, export, releases, changes, rollback, pack, fetch, ready, feedback or sessions"
+    "recommend, search, similar, sql, export, releases, changes, gates, rollback, pack, fetch, ready, feedback or "
+    "sessions"
 )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, or 1 after one line that says what was wrong."""
+    """Run one command and return its exit code: 0, or, after one line that says what was wrong, the error's own."""
     options = _parser().parse_args(arguments)
     try:
         options.config = configuration.load(options.conf, options.settings)
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         if isinstance(error, AmbiguousTitleError) and error.candidates:
             console(stderr=True).print(matches_table(error.candidates))
-        return 1
+        return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
     return 0
@@ -73,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("changes", _changes, "what changed in the lists from one release to another")
     sub.add_argument("old", nargs="?", help="default: the one before the live one")
     sub.add_argument("new", nargs="?", help="default: the live one")
+    sub = command("gates", _gates, "ask what a release must not have before it goes live, and show what is found")
+    sub.add_argument("release", nargs="?", help="a release, or building; default: a refused one, else the live one")
     sub = command("rollback", _rollback, "make an older release live")
     sub.add_argument("release_id", nargs="?", help="default: the one before the live one")
     sub = command("pack", _pack, "write a release as one file, to be fetched elsewhere")
@@ -149,6 +152,22 @@ def _releases(options: argparse.Namespace, warehouse: Path, console: Console) ->
             f"{warehouse}: {len(damaged)} of {len(wrong)} releases are not as they were published ({damaged[0]}); "
             "make another live: python -m pipeline rollback RELEASE_ID"
         )
+    release.release_dir(warehouse)  # says what is wrong where none is live
+
+
+def _gates(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
+    refused = warehouse / release.BUILDING
+    if options.release == release.BUILDING or (not options.release and (refused / serving.DATABASE).exists()):
+        folder, live = refused, release.comparable(warehouse, release.read_manifest(refused))
+    else:
+        folder, live = release.release_dir(warehouse, options.release), None
+    gates = serving.gates_of(folder, live=live)
+    lines = [(gate.name, gate.question, "; ".join(gate.found) or "nothing") for gate in gates]
+    console.print(table(["gate", "asks", "found"], lines, f"Gates of {folder}"))
+    if live is None:
+        print("not compared with a live release of the same data", file=sys.stderr)
+    if found := [gate.name for gate in gates if gate.found]:
+        raise RefusedError(f"{folder}: {len(found)} of {len(gates)} gates find something ({', '.join(found)})")
 
 
 def _changes(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

@@ -1,10 +1,12 @@
 """A release as one file to carry elsewhere: packed here, fetched there, checked, and made live as a whole."""
 
+import contextlib
 import hashlib
 import json
 import shutil
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 import requests
@@ -52,6 +54,7 @@ def fetch(warehouse: Path, source: str, *, max_bytes: int, keep: int = 0) -> str
     """
     where, _, wanted = source.partition("#sha256=")
     shown = where.split("?")[0].rsplit("@")[-1]  # an address may hold a key
+    release_id = None
     with release.writer_lock(warehouse):
         file, folder = warehouse / "arriving.zip.new", warehouse / "arriving.new"  # swept up if this process dies
         try:
@@ -67,7 +70,8 @@ def fetch(warehouse: Path, source: str, *, max_bytes: int, keep: int = 0) -> str
             raise PipelineError(f"{shown}: cannot be fetched ({reason}); check the address") from error
         except OSError as error:
             reason = error.strerror or str(error)
-            raise PipelineError(f"{shown}: cannot be brought to {warehouse} ({reason}); see to both") from error
+            how = release.outcome(warehouse, release_id)
+            raise PipelineError(f"{shown}: cannot be brought to {warehouse}: {how} ({reason}); see to both") from error
         except PipelineError:
             raise
         except Exception as error:  # zipfile raises nearly anything for a damaged archive
@@ -75,7 +79,8 @@ def fetch(warehouse: Path, source: str, *, max_bytes: int, keep: int = 0) -> str
                 f"{shown}: not the whole release that was asked for ({error}); make it with `python -m pipeline pack`"
             ) from error
         finally:
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # then the next writer sweeps it up
+                file.unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
     return release_id
 
@@ -120,10 +125,15 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> str:
         noted = manifest["files"]
         if not release.RELEASE_ID.fullmatch(release_id) or manifest["release_id"] != release_id:
             raise ValueError("its folder is not named for the release")
+        if release.time_of(release_id) > datetime.now(UTC) + timedelta(days=1):
+            raise ValueError("its id lies in the future: later releases could not be told from older ones")
         for name in noted:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
                 raise ValueError(f"{name!r} would leave the folder")
+        for expected in noted.values():
+            if type(expected["bytes"]) is not int or expected["bytes"] < 0:
+                raise ValueError("its manifest has a size that is none")
         if sorted(archive.namelist()) != sorted([manifests[0], *(f"{release_id}/{name}" for name in noted)]):
             raise ValueError("its files are not those that its manifest names")
         _bound(sum(expected["bytes"] for expected in noted.values()), max_bytes)

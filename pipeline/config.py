@@ -94,8 +94,22 @@ RANGES = {
 class PipelineError(Exception):
     """A mistake a person can mend. The message is one line: what, where, and the command that fixes it."""
 
+    exit_code = 1
+
     def __init__(self, text: str) -> None:
         super().__init__(" ".join(text.splitlines()))  # whatever stood in the input that it quotes
+
+
+class RefusedError(PipelineError):
+    """A gate found something: no use in trying again before a person has looked."""
+
+    exit_code = 3
+
+
+class BusyError(PipelineError):
+    """Another process writes to the warehouse: the same command works once it has ended."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

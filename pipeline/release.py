@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import duckdb
 
 from pipeline import comparison, serving
-from pipeline.config import PipelineError
+from pipeline.config import BusyError, PipelineError
 
 MANIFEST = "manifest.json"
+BUILDING = "building"  # the folder of the warehouse in which a release is made, and in which a refused one stays
 NEW_IS_LIVE = "the new release is live"  # where an error comes after that
 UNFINISHED = ("key", "finished", "inputs_before")  # of the manifest: how a run that dies is gone on with
 RETIRED = ".retired-"  # how the name of a release begins that is being removed
@@ -28,13 +29,14 @@ RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
 class ReleaseInfo(NamedTuple):
-    """One published release as `python -m pipeline releases` lists it."""
+    """One published release as `python -m pipeline releases` lists it; None and a reason as inputs where it is
+    damaged."""
 
     release_id: str
     live: bool
-    created_at: str
-    n_movies: int
-    n_neighbours: int
+    created_at: str | None
+    n_movies: int | None
+    n_neighbours: int | None
     inputs: str
 
 
@@ -95,10 +97,13 @@ def list_releases(warehouse: Path) -> list[ReleaseInfo]:
         live = current_id(warehouse)
     releases = []
     for release_id in reversed(published_ids(warehouse)):
-        manifest = read_manifest(releases_dir(warehouse) / release_id)
-        rows = {name: table["rows"] for name, table in manifest["tables"].items()}
-        inputs = ", ".join(sorted({str(Path(source["path"]).parent) for source in manifest["inputs"]}))
-        info = (manifest["created_at"], rows["movies"], rows["neighbours"], inputs)
+        try:
+            manifest = read_manifest(releases_dir(warehouse) / release_id)
+            rows = {name: table["rows"] for name, table in manifest["tables"].items()}
+            inputs = ", ".join(sorted({str(Path(source["path"]).parent) for source in manifest["inputs"]}))
+            info = (manifest["created_at"], rows["movies"], rows["neighbours"], inputs)
+        except (PipelineError, KeyError, TypeError, AttributeError):
+            info = (None, None, None, f"{MANIFEST} missing or damaged")
         releases.append(ReleaseInfo(release_id, release_id == live, *info))
     return releases
 
@@ -106,9 +111,12 @@ def list_releases(warehouse: Path) -> list[ReleaseInfo]:
 def read_manifest(release: Path) -> dict[str, Any]:
     """Return the release's manifest. Raises PipelineError when it is missing or damaged."""
     try:
-        return json.loads((release / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        manifest = json.loads((release / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError, RecursionError) as error:
         raise PipelineError(f"{release / MANIFEST}: missing or damaged; run ./spark-submit.sh") from error
+    return manifest
 
 
 def numbered_before(warehouse: Path) -> tuple[list[Path], int]:
@@ -136,22 +144,26 @@ def damage(folder: Path) -> list[str]:
         manifest = read_manifest(folder)
     except PipelineError as error:
         return [str(error)]
-    if "files" not in manifest:
-        return ["made by a version that noted no checksums: nothing to compare with"]
+    files, tables = manifest.get("files"), manifest.get("tables")
+    if not isinstance(files, dict) or not isinstance(tables, dict):
+        return [f"{MANIFEST}: notes no checksums: nothing to compare with"]
     wrong = []
-    for name, noted in manifest["files"].items():
+    for name, noted in files.items():
         try:
             if _checksum(folder / name) != noted:
                 wrong.append(f"{name}: not as it was published")
         except OSError as error:
             wrong.append(f"{name}: {error.strerror}")
     try:
-        unknown = {name for name in _files(folder) if name != MANIFEST}.difference(manifest["files"])
+        unknown = {name for name in _files(folder) if name != MANIFEST}.difference(files)
         wrong += [f"{name}: was not published with it" for name in sorted(unknown)]
     except OSError as error:
         wrong.append(f"{error.filename}: {error.strerror}")
     if not wrong:
-        differ = serving.differences(folder, list(manifest["tables"]))
+        try:
+            differ = serving.differences(folder, list(tables))
+        except PipelineError as error:
+            return [str(error)]
         wrong += [f"{serving.DATABASE}: table {table} has other rows than its Parquet files" for table in differ]
     return wrong
 
@@ -175,6 +187,7 @@ def retire(warehouse: Path, keep: int) -> list[str]:
         for release_id in gone:
             hidden = releases_dir(warehouse) / f"{RETIRED}{release_id}"
             os.rename(releases_dir(warehouse) / release_id, hidden)
+            _sync(hidden.parent)
             shutil.rmtree(hidden)
     except (OSError, PipelineError) as error:
         raise PipelineError(
@@ -192,17 +205,33 @@ def before(warehouse: Path, release_id: str) -> str:
 
 
 def rollback(warehouse: Path, release_id: str | None = None) -> str:
-    """Make a release live, by default the newest one older than the live one, and return its id."""
+    """Make a release live, by default the newest one older than the live one, and return its id.
+
+    Raises PipelineError where there is none, where its files are not as they were published, and where the disk does
+    not take it; unless it says otherwise the live release is then as it was.
+    """
     if release_id is None:
         release_id = before(warehouse, current_id(warehouse) or "")
     release_dir(warehouse, release_id)
     with writer_lock(warehouse):
-        release_dir(warehouse, release_id)  # it may have been retired meanwhile
+        folder = release_dir(warehouse, release_id)  # it may have been retired meanwhile
+        if wrong := damage(folder):
+            raise PipelineError(
+                f"{folder}: {wrong[0]}; nothing was changed; python -m pipeline releases --verify shows what is whole"
+            )
         try:
             _replace_durably(warehouse / "CURRENT", release_id + "\n")
         except OSError as error:
-            raise PipelineError(f"{warehouse}: nothing was changed ({error.strerror})") from error
+            raise PipelineError(f"{warehouse}: {outcome(warehouse, release_id)} ({error.strerror})") from error
     return release_id
+
+
+def outcome(warehouse: Path, release_id: str | None) -> str:
+    """Return, after an error while a release was made live, how it stands now."""
+    with contextlib.suppress(PipelineError):
+        if release_id is not None and current_id(warehouse) == release_id:
+            return NEW_IS_LIVE
+    return "not published, the live release is as it was"
 
 
 @contextlib.contextmanager
@@ -212,8 +241,8 @@ def writer_lock(warehouse: Path) -> Iterator[None]:
     Raises PipelineError when another process holds it, or when the folder cannot be written.
     """
     try:
-        warehouse.mkdir(parents=True, exist_ok=True)
-        lock = open(warehouse / ".lock", "a+", encoding="ascii")  # noqa: SIM115
+        _make_folder(warehouse)
+        lock = open(warehouse / ".lock", "a+b", buffering=0)  # noqa: SIM115
     except OSError as error:
         raise PipelineError(
             f"{warehouse}: cannot write here ({error.strerror}); choose another --set warehouse.dir=DIR"
@@ -223,12 +252,14 @@ def writer_lock(warehouse: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            raise PipelineError(f"{warehouse}: process {owner} is writing here; wait for it to end") from None
+            owner = lock.read(20).decode("ascii", "replace").strip() or "unknown"
+            raise BusyError(f"{warehouse}: process {owner} is writing here; wait for it to end") from None
+        except OSError as error:
+            raise PipelineError(f"{warehouse}: no lock can be had here ({error.strerror})") from error
         with contextlib.suppress(OSError):  # on a full disk the name of the owner is missing, not the lock
             lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+            lock.write(str(os.getpid()).encode())
+        with contextlib.suppress(OSError):
             sweep(warehouse)
         yield
 
@@ -236,17 +267,17 @@ def writer_lock(warehouse: Path) -> Iterator[None]:
 class Build:
     """A release under construction, in warehouse/building, invisible to readers until publish()."""
 
-    def __init__(self, warehouse: Path, manifest: dict[str, Any], folder: str = "building") -> None:
+    def __init__(self, warehouse: Path, manifest: dict[str, Any], folder: str = BUILDING) -> None:
         self.warehouse = warehouse
         self.path = warehouse / folder
         self.manifest = manifest
 
     @classmethod
-    def start(cls, warehouse: Path, folder: str = "building") -> "Build":
+    def start(cls, warehouse: Path, folder: str = BUILDING) -> "Build":
         """Begin an empty build; whatever an earlier run left unfinished in this folder goes."""
         build = cls(warehouse, _empty_manifest(), folder)
         shutil.rmtree(build.path, ignore_errors=True)
-        build.path.mkdir(parents=True)
+        _make_folder(build.path)
         return build
 
     @classmethod
@@ -278,16 +309,18 @@ class Build:
         Raises PipelineError when there is neither.
         """
         build = cls(warehouse, {})
+        made_again = ("neighbours", "catalogue_map", "metrics", "report", serving.DATABASE)
         if not (build.path / MANIFEST).exists():
             if current_id(warehouse) is None:
                 raise PipelineError(f"{warehouse}: nothing is trained yet; run ./spark-submit.sh jobs/train_als.py")
             shutil.rmtree(build.path, ignore_errors=True)
-            leave_out = shutil.ignore_patterns(
-                serving.DATABASE, "neighbours", "catalogue_map", "metrics", "report", "run.jsonl"
-            )
+            leave_out = shutil.ignore_patterns(*made_again, "run.jsonl")
             shutil.copytree(release_dir(warehouse), build.path, ignore=leave_out)
+        for name in made_again:  # by a run of the main job, perhaps with other settings
+            left = build.path / name
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         build.manifest = read_manifest(build.path)
-        for key in ("release_id", "created_at", "tables", "files", "changes", *UNFINISHED):
+        for key in ("release_id", "created_at", "tables", "files", "changes", "compared_with", *UNFINISHED):
             build.manifest.pop(key, None)
         return build
 
@@ -318,26 +351,26 @@ class Build:
         Raises PipelineError, with the build left for inspection and the live release as it was, when a table or a
         gate is not as it should be, or the disk does not take it.
         """
-        variables = {"k": k, "als_rank": als_rank, "min_support": min_support, **(bounds or {})}
+        held_to = {"k": k, "als_rank": als_rank, "min_support": min_support, **(bounds or {})}
         skip = serving.bounded_gates() if bounds is None else skip
         release_id = None
         try:
-            live = self._comparable()
+            live = comparable(self.warehouse, self.manifest)
             tables = serving.build_database(
-                self.path, popularity_weight=popularity_weight, variables=variables, skip=skip, live=live
+                self.path, popularity_weight=popularity_weight, bounds=held_to, skip=skip, live=live
             )
+            self.manifest["compared_with"] = live.name if live else None
             with contextlib.suppress(duckdb.Error, PipelineError):  # a report is no reason not to publish
                 if live:
                     self.manifest["changes"] = comparison.changes(live, self.path)
             created_at = self._now()
             identity = json.dumps([self.manifest["inputs"], self.manifest["config"], str(created_at)], default=str)
             release_id = f"{created_at:{ID_TIME}}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
-            for key in UNFINISHED:
-                self.manifest.pop(key, None)
+            unfinished = self.manifest
             self.manifest = {
                 "release_id": release_id,
                 "created_at": created_at.isoformat(timespec="seconds"),
-                **self.manifest,
+                **{key: value for key, value in self.manifest.items() if key not in UNFINISHED},
                 "versions": {**self.manifest["versions"], **versions()},
                 "tables": tables,
                 "files": {name: _checksum(self.path / name) for name in _files(self.path) if name != MANIFEST},
@@ -346,10 +379,13 @@ class Build:
             release = _go_live(self.warehouse, self.path, release_id)
         except (OSError, duckdb.Error) as error:
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            moved = release_id is not None and current_id(self.warehouse) == release_id
-            outcome = NEW_IS_LIVE if moved else "not published, the live release is as it was"
+            if release_id is not None and self.path.exists():
+                self.manifest = unfinished  # the next run need not begin anew
+                with contextlib.suppress(OSError):
+                    self.save_manifest()
             raise PipelineError(
-                f"{self.warehouse}: {outcome} ({reason}); see to space and permissions there, and run again"
+                f"{self.warehouse}: {outcome(self.warehouse, release_id)} ({reason}); "
+                "see to space and permissions there, and run again"
             ) from error
         return release
 
@@ -358,18 +394,30 @@ class Build:
         made in a second: ids tell which release is the newest."""
         now = datetime.now(UTC)
         if ids := published_ids(self.warehouse):
-            newest = datetime.strptime(ids[-1].split("-")[0], ID_TIME).replace(tzinfo=UTC)
-            now = max(now, newest + timedelta(seconds=1))
+            now = max(now, time_of(ids[-1]) + timedelta(seconds=1))
         return now
 
-    def _comparable(self) -> Path | None:
-        """Return the live release's folder where it was made from the same data and can be read, else None."""
-        with contextlib.suppress(PipelineError, KeyError, TypeError):
-            live = release_dir(self.warehouse)
-            if read_manifest(live)["config"]["data"]["dir"] == self.manifest["config"]["data"]["dir"]:
-                serving.connect(live).close()
-                return live
-        return None
+
+def time_of(release_id: str) -> datetime:
+    """Return when a release was made. Raises ValueError where its id names no time."""
+    return datetime.strptime(release_id.split("-")[0], ID_TIME).replace(tzinfo=UTC)
+
+
+def comparable(warehouse: Path, manifest: dict[str, Any]) -> Path | None:
+    """Return the live release's folder where it was made from the same data.dir as this manifest's build and can be
+    read, else None."""
+    with contextlib.suppress(PipelineError, KeyError, TypeError, AttributeError):
+        live = release_dir(warehouse)
+        if data_dir(read_manifest(live)) == data_dir(manifest):
+            serving.connect(live).close()
+            return live
+    return None
+
+
+def data_dir(manifest: dict[str, Any]) -> str:
+    """Return the folder or address that a release was made from, spelled in one way."""
+    place = manifest["config"]["data"]["dir"].removeprefix("file://").rstrip("/")
+    return place if "://" in place else os.path.abspath(place)
 
 
 def admit(warehouse: Path, folder: Path, release_id: str) -> None:
@@ -390,7 +438,7 @@ def admit(warehouse: Path, folder: Path, release_id: str) -> None:
 def _go_live(warehouse: Path, folder: Path, release_id: str) -> Path:
     """Move a whole release to the published ones and make it live; return its folder."""
     published = releases_dir(warehouse) / release_id
-    published.parent.mkdir(exist_ok=True)
+    _make_folder(published.parent)
     os.rename(folder, published)
     _sync(published.parent)
     _replace_durably(warehouse / "CURRENT", release_id + "\n")
@@ -441,8 +489,17 @@ def _replace_durably(path: Path, text: str) -> None:
     _sync(path.parent)
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it so that a power cut leaves them there."""
+    above = [folder, *folder.parents]
+    missing = [place for place in above if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        _sync(place.parent)
+
+
 def _sync_all(folder: Path) -> None:
-    for path in _below(folder):
+    for path in (*_below(folder), folder):
         _sync(path)
 
 

@@ -3,15 +3,15 @@
 import itertools
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
 from pipeline import schemas
-from pipeline.config import SQL, PipelineError
+from pipeline.config import SQL, PipelineError, RefusedError
 
 DATABASE = "serving.duckdb"
 SPILL = ".spill-"  # how the name of a folder begins that a build writes to what does not fit into memory
@@ -19,6 +19,10 @@ MAY_BE_MISSING = ("catalogue_map", "metrics")  # left out on purpose: the releas
 # Statements run in this order on a database that holds the tables.
 RANKING = ["listed", "candidates", "ranked", "eligible", "steered", "recommend"]
 MACROS = [*RANKING, "ids", "similar", "search_words", "search_key", "search_names", "search_likeness", "search_movies"]
+SETTINGS = {  # macros that stand for numbers of the configuration, and what they are
+    "popularity_weight": "How much does popularity count beside the lists?",
+    "bound": "What do the gates of this name hold the tables to?",
+}
 VIEWS = ["lists", "hubs", "mutual_pairs", "popular", "film_genres"]
 # What a build may take. The gates need the most: they group all neighbours, and go to disk for what does not fit.
 BUILDER = {"autoinstall_known_extensions": False, "memory_limit": "2GB"}
@@ -27,20 +31,30 @@ READER = {
     "enable_external_access": False,
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
+    "temp_directory": "",  # what does not fit in memory fails: a published release gets no files
     "memory_limit": "1GB",  # what is read stays in memory: a million lists of 100 take 0.7 GB
     "threads": 1,  # one query is too small to be shared out; every client brings a thread of its own
-    "lock_configuration": True,
 }
 
 
-def connect(release: Path) -> duckdb.DuckDBPyConnection:
+class Gate(NamedTuple):
+    """What one gate asks, and the first few problems that it found. name: of its file below pipeline/sql/gates."""
+
+    name: str
+    question: str
+    found: list[str]
+
+
+def connect(release: Path, *, seconds: int = 10) -> duckdb.DuckDBPyConnection:
     """Open the release's database for reading: no files, no network, no extensions, a bound on memory.
 
-    One connection may be shared by threads when each call uses its own cursor().
+    seconds: the most that a query may take; 0 is no bound. One connection may be shared by threads when each call uses
+    its own cursor().
     Raises PipelineError when the database is missing or damaged.
     """
     try:
-        return duckdb.connect(str(release / DATABASE), read_only=True, config=READER)
+        config = {**READER, "max_execution_time": seconds * 1000, "lock_configuration": True}
+        return duckdb.connect(str(release / DATABASE), read_only=True, config=config)
     except duckdb.Error as error:
         raise PipelineError(
             f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]}); "
@@ -63,12 +77,12 @@ def over_parquet(release: Path, *, popularity_weight: float) -> duckdb.DuckDBPyC
 
 
 def build_database(
-    release: Path, *, popularity_weight: float, variables: dict[str, float], **gates: Any
+    release: Path, *, popularity_weight: float, bounds: dict[str, float], **gates: Any
 ) -> dict[str, dict[str, int]]:
     """Make serving.duckdb from the release's Parquet tables, run the gates on it, and return rows, bytes, files.
 
-    popularity_weight is what listed.sql counts popularity with; variables are what the gates read with
-    getvariable(), gates what else run_gates takes. Takes no more memory than BUILDER allows, and disk in the release's
+    popularity_weight is what listed.sql counts popularity with; bounds are what the gates read with bound(), gates what
+    run_gates takes. Takes no more memory than BUILDER allows, and disk in the release's
     folder while it runs.
     Raises PipelineError on the first thing amiss.
     """
@@ -94,44 +108,61 @@ def build_database(
         define_macros(connection, MACROS, popularity_weight)
         for view in VIEWS:
             connection.execute(sql(f"views/{view}"))
+        cases = " ".join(f"when {quoted(name)} then {float(value)!r}::double" for name, value in bounds.items())
+        connection.execute(f"create macro bound(name) as case name {cases} end")
         _comment(connection)
-        run_gates(connection, release, variables, **gates)
+        run_gates(connection, release, **gates)
         # Closing writes what is left, too, but says nothing of a disk that is full.
         connection.execute("checkpoint")
     return sizes
 
 
 def run_gates(
-    connection: duckdb.DuckDBPyConnection,
-    release: Path,
-    variables: dict[str, float],
-    *,
-    skip: Collection[str] = (),
-    live: Path | None = None,
+    connection: duckdb.DuckDBPyConnection, release: Path, *, skip: Collection[str] = (), live: Path | None = None
 ) -> None:
-    """Hold the tables to the gates of pipeline/sql/gates. Raises PipelineError on the first that finds something.
+    """Hold the tables to the gates. Raises PipelineError on the first that finds something.
 
-    Those in gates/bounds hold them to what the configuration bounds: skip names such as are not asked, live is the
-    folder of the release that live_*.sql compare with, None to compare with nothing.
+    skip: names of those in gates/bounds that are not asked; live: see ask_gates().
     """
-    for name, value in variables.items():
-        connection.execute(f"set variable {name} = {value!r}")
-    bounds = [gate for gate in bounded_gates() if live or not gate.startswith("live_")]
+    for gate in ask_gates(connection, live=live):
+        if gate.found and gate.name.removeprefix("bounds/") not in skip:
+            found = "; ".join(gate.found)
+            text = f"not published, gate {gate.name}.sql asks: {gate.question} It found: {found} ({release})"
+            mend = "to make all of it anew: ./spark-submit.sh jobs/run_pipeline.py --fresh"
+            if gate.name.startswith("bounds/"):
+                mend = f"to publish all the same: --set 'gates.skip=[{gate.name.removeprefix('bounds/')}]'"
+            raise RefusedError(f"{text}; {mend}")
+
+
+def ask_gates(connection: duckdb.DuckDBPyConnection, *, live: Path | None) -> Iterator[Gate]:
+    """Ask every gate of pipeline/sql/gates about a release's database, and yield what each finds.
+
+    live: folder of the release that gates/bounds/live_*.sql compare with; None, and those are left out.
+    """
     if live:
         connection.execute(f"attach {quoted(str(live / DATABASE))} as live (read_only)")
-    for name in [*_names(SQL / "gates"), *(f"bounds/{name}" for name in bounds if name not in skip)]:
-        statement = sql(f"gates/{name}")
-        problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
-        if problems:
-            question = statement.splitlines()[0].removeprefix("-- ")
-            found = "; ".join(problem or "a null" for (problem,) in problems)  # format() of a null is null
-            text = f"not published, gate {name}.sql asks: {question} It found: {found} ({release})"
-            mend = "to make all of it anew: ./spark-submit.sh jobs/run_pipeline.py --fresh"
-            if name.startswith("bounds/"):
-                mend = f"to publish all the same: --set 'gates.skip=[{name.removeprefix('bounds/')}]'"
-            raise PipelineError(f"{text}; {mend}")
+    for name in [*_names(SQL / "gates"), *(f"bounds/{name}" for name in bounded_gates())]:
+        if live or not name.startswith("bounds/live_"):
+            statement = sql(f"gates/{name}")
+            problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
+            # format() of a null is null
+            yield Gate(name, statement.splitlines()[0].removeprefix("-- "), [text or "a null" for (text,) in problems])
     if live:
         connection.execute("detach live")
+
+
+def gates_of(release: Path, *, live: Path | None) -> list[Gate]:
+    """Return what every gate finds in a release, published or refused; live: see ask_gates().
+
+    Raises PipelineError where its database cannot be opened, or is from before it kept its bounds.
+    """
+    try:
+        with duckdb.connect(str(release / DATABASE), read_only=True, config=BUILDER) as connection:
+            return list(ask_gates(connection, live=live))
+    except duckdb.Error as error:
+        raise PipelineError(
+            f"{release / DATABASE}: the gates cannot be asked ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def bounded_gates() -> list[str]:
@@ -142,19 +173,25 @@ def bounded_gates() -> list[str]:
 def differences(release: Path, tables: Collection[str]) -> list[str]:
     """Return those of the tables that do not hold the same rows in serving.duckdb as in the Parquet files.
 
-    Raises PipelineError when the database cannot be opened.
+    The release may come from anywhere: nothing outside its folder can be read, and nothing written.
+    Raises PipelineError when the database cannot be opened, and for names that are no tables of a release.
     """
+    if unknown := sorted(set(tables).difference(schemas.TABLES)):
+        raise PipelineError(f"{release}: {unknown[0]!r:.100} is no table of a release")
     differ = []
-    with duckdb.connect(config={"memory_limit": BUILDER["memory_limit"]}) as connection:
+    config = {"autoload_known_extensions": False, "temp_directory": "", **BUILDER}
+    with duckdb.connect(config=config) as connection:
         connection.execute("set enable_progress_bar = false")
         try:
             connection.execute(f"attach {quoted(str(release / DATABASE))} as serving (read_only)")
         except duckdb.Error as error:
             raise PipelineError(f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]})") from error
+        connection.execute(f"set allowed_directories = [{quoted(str(release.resolve()))}]")
+        connection.execute("set enable_external_access = false")
         for table in tables:
             rows = "select count(*), bit_xor(hash(t)), sum(hash(t)::hugeint) from {} as t"
             try:
-                files = [str(path) for path in parquet_files(release / table)]
+                files = [str(path) for path in parquet_files(release.resolve() / table)]
                 stored = connection.execute(rows.format(f"serving.{table}")).fetchall()
                 recorded = connection.execute(rows.format("read_parquet(?)"), [files]).fetchall()
             except (OSError, duckdb.Error):
@@ -205,7 +242,7 @@ def _comment(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(f"comment on column {table}.{column.name} is {quoted(column.meaning + unit)}")
     own = "select function_name, function_type from duckdb_functions() where database_name = current_database()"
     for name, kind in connection.execute(f"{own} and not internal").fetchall():
-        text = "How much does popularity count beside the lists?" if name == "popularity_weight" else header(sql(name))
+        text = SETTINGS[name] if name in SETTINGS else header(sql(name))
         table = "table " if kind == "table_macro" else ""
         connection.execute(f'comment on macro {table}"{name}" is {quoted(text)}')
 

@@ -134,7 +134,11 @@ POPULARITY = [
 
 def write_build(warehouse: Path, **tables: list[tuple]) -> release.Build:
     """Begin a build that holds the tables above, or those given instead."""
-    build = release.Build.start(warehouse)
+    return fill(release.Build.start(warehouse), **tables)
+
+
+def fill(build: release.Build, **tables: list[tuple]) -> release.Build:
+    """Write the tables above, or those given instead, into a build."""
     rows = {"movies": MOVIES, "neighbours": NEIGHBOURS, "popularity": POPULARITY, "rejected": []}
     rows["item_factors"] = [(movie, [1.0, 0.5]) for movie in (1, 2, 3, 5)]
     for table, content in {**rows, **tables}.items():
@@ -158,7 +162,7 @@ def warehouse(tmp_path_factory) -> Path:
 
 # Settings for a catalogue of forty movies.
 TINY = ["--set", "als.rank=8", "--set", "als.maxIter=5", "--set", "neighbours.k=12", "--set", "popularity.weight=0"]
-TINY += ["--set", "evaluation.enabled=false"]
+TINY += ["--set", "evaluation.enabled=false", "--set", "map.titles=0"]
 
 
 def settings(data, warehouse):

@@ -72,6 +72,7 @@ def rewritten(packed, target, change):
     top = next(iter(members)).split("/")[0]
     manifest = json.loads(members.pop(f"{top}/manifest.json"))
     change(top, manifest, members)
+    top = next(iter(members)).split("/")[0]
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr(f"{top}/manifest.json", json.dumps(manifest))
         for name, content in members.items():
@@ -111,14 +112,35 @@ def huge(top, manifest, members):
     manifest["files"]["serving.duckdb"]["bytes"] = 2**33
 
 
+def smaller_than_nothing(top, manifest, members):
+    manifest["files"]["serving.duckdb"]["bytes"] = -10
+
+
+def another_statement(top, manifest, members):
+    evil = os.environ["EVIL"]
+    manifest["tables"][f"movies as t; copy (select 'x') to '{evil}' --"] = {"rows": 0}
+
+
+def from_a_time(when):
+    def change(top, manifest, members):
+        manifest["release_id"] = f"{when}-abcdef"
+        for name in list(members):
+            members[f"{when}-abcdef/{name.split('/', 1)[1]}"] = members.pop(name)
+
+    return change
+
+
 @pytest.mark.parametrize(("change", "words"), [
+    (smaller_than_nothing, "a size that is none"), (another_statement, "is no table of a release"),
+    (from_a_time("20990101T000000Z"), "in the future"), (from_a_time("99999999T999999Z"), "does not match format"),
     (outside("../../evil"), "would leave the folder"), (outside("/tmp/evil"), "would leave the folder"),
     (outside("a\\..\\evil"), "would leave the folder"), (altered, "not as it was published"),
     (longer, "not of the size"), (missing, "not those that its manifest names"),
     (unknown, "not those that its manifest names"), (renamed, "not named for the release"),
     (huge, "--max-mib allows more"),
 ])  # fmt: skip
-def test_an_archive_that_is_not_what_it_says_changes_nothing(packed, tmp_path, capsys, change, words):
+def test_an_archive_that_is_not_what_it_says_changes_nothing(packed, tmp_path, capsys, monkeypatch, change, words):
+    monkeypatch.setenv("EVIL", str(tmp_path / "evil.txt"))
     source = rewritten(packed, tmp_path / "wrong.zip", change)
     assert fetch(source, tmp_path / "warehouse") == 1
     error = capsys.readouterr().err

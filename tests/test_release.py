@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 import time
 
@@ -12,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import description, release, schemas, serving
-from pipeline.config import PipelineError
+from pipeline.__main__ import main
+from pipeline.config import BusyError, PipelineError
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, publish, write_build
 
 
@@ -45,6 +48,14 @@ def test_publish_makes_every_table_of_the_contract(tmp_path):
         ({"item_factors": [(1, [1.0])]}, "item_factors"),
         ({"item_factors": [(1, [1.0, float("nan")])]}, "item_factors"),
         ({"item_factors": [(99, [1.0, 2.0])]}, "item_factors"),
+        ({"item_factors": [(1, None)]}, "item_factors"),
+        ({"item_factors": [(None, [1.0, 2.0])]}, "item_factors"),
+        ({"movies": [*MOVIES[1:], (*MOVIES[0][:6], None, *MOVIES[0][7:])]}, "movies"),
+        ({"movies": [*MOVIES[1:], (*MOVIES[0][:7], float("nan"), *MOVIES[0][8:])]}, "movies"),
+        ({"movies": [*MOVIES[1:], (*MOVIES[0][:9], "2")]}, "movies"),
+        ({"movies": [*MOVIES[1:], (*MOVIES[0][:9], None)]}, "movies"),
+        ({"metrics": [("strangers", "served", 5, "ndcg", 10, float("nan"), 0.1, 0.2)]}, "metrics"),
+        ({"metrics": [("strangers", "served", 5, "ndcg", 10, 0.1, float("nan"), 0.2)]}, "metrics"),
         ({"neighbours": [(1, 2, 1, 0.5), (1, 3, 3, 0.4)]}, "neighbour_ranks"),
         ({"neighbours": [(1, 2, 2, 0.5), (1, 3, 1, 0.4)]}, "neighbour_ranks"),
         ({"neighbours": [(1, 3, 1, 0.5), (1, 2, 2, 0.5)]}, "neighbour_ranks"),
@@ -147,8 +158,10 @@ def test_one_writer_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
     writer = multiprocessing.Process(target=hold_lock, args=(tmp_path, ready))
     writer.start()
     assert ready.wait(20)
-    with pytest.raises(PipelineError, match=f"process {writer.pid} is writing"), release.writer_lock(tmp_path):
+    with pytest.raises(BusyError, match=f"process {writer.pid} is writing"), release.writer_lock(tmp_path):
         pass
+    publish(tmp_path)
+    assert main(["rollback", release.current_id(tmp_path), "--set", f"warehouse.dir={tmp_path}"]) == 75
     os.kill(writer.pid, signal.SIGKILL)
     writer.join()
     with release.writer_lock(tmp_path):
@@ -182,6 +195,7 @@ BOUNDS = {"min_coverage": 0.1, "max_hub_share": 0.5, "max_row_loss": 0.2, "max_q
 def republish(warehouse, *, skip=(), data="here", bounds=BOUNDS, **tables):
     build = write_build(warehouse, **tables)
     build.record("config", {"data": {"dir": data}})
+    build.save_manifest()  # as after every stage of a run
     return build.publish(k=300, als_rank=2, min_support=1, bounds=bounds, skip=skip)
 
 
@@ -217,6 +231,71 @@ def test_a_bound_that_is_not_kept_refuses_unless_its_gate_is_left_out(tmp_path, 
     assert f"--set 'gates.skip=[{gate}]'" in str(error.value) and "\n" not in str(error.value)
     assert release.release_dir(tmp_path) == before and (tmp_path / "building" / "serving.duckdb").exists()
     assert republish(tmp_path, skip=[gate], **tables) == release.release_dir(tmp_path)
+
+
+def test_gates_are_queries_that_an_analyst_can_ask(tmp_path, capsys):
+    where = ["--set", f"warehouse.dir={tmp_path}"]
+    folder = republish(tmp_path)
+    connection = serving.connect(folder)
+    for name in serving._names(serving.SQL / "gates"):
+        assert connection.execute(serving.sql(f"gates/{name}")).fetchall() == [], name
+    bounded = "".join(serving.sql(f"gates/bounds/{name}") for name in serving.bounded_gates())
+    for name in set(re.findall(r"bound\('(\w+)'\)", bounded)):
+        assert connection.execute(f"select bound('{name}')").fetchall() == [(BOUNDS.get(name, 1),)]
+    connection.close()
+    assert main(["gates", *where]) == 0
+    assert "nothing" in capsys.readouterr().out
+
+    with pytest.raises(PipelineError):
+        republish(tmp_path, neighbours=NEIGHBOURS[:7], data="here/")
+    refused = duckdb.connect(str(tmp_path / "building" / "serving.duckdb"), read_only=True)
+    refused.execute(f"attach '{folder}/serving.duckdb' as live (read_only)")
+    assert len(refused.execute(serving.sql("gates/bounds/live_rows")).fetchall()) == 1
+    refused.close()
+    for asked, code in (([], 3), (["building"], 3), ([folder.name], 0)):
+        assert main(["gates", *asked, *where]) == code
+        out, err = capsys.readouterr()
+        assert ("bounds/live_rows" in out) == ("find something (bounds/live_rows)" in err) == (code == 3)
+    assert main(["gates", "20990101T000000Z-abcdef", *where]) == 1
+
+
+def test_rollback_refuses_what_is_damaged_and_the_list_names_it(tmp_path, capsys):
+    where = ["--set", f"warehouse.dir={tmp_path}"]
+    damaged, whole, live = publish(tmp_path), publish(tmp_path), publish(tmp_path)
+    for content in ("{}", "[]", "{", json.dumps({"files": 3, "tables": {}})):
+        (damaged / "manifest.json").write_text(content)
+        assert main(["releases", *where]) == 0
+        out = capsys.readouterr().out
+        assert all(folder.name in out for folder in (damaged, whole, live)) and "missing or damaged" in out
+        assert main(["releases", "--verify", *where]) == 1
+        assert "1 of 3 releases are not as they were published" in capsys.readouterr().err
+        assert main(["rollback", damaged.name, *where]) == 1
+        assert "nothing was changed" in capsys.readouterr().err
+    assert release.current_id(tmp_path) == live.name and main(["rollback", *where]) == 0
+
+
+def test_no_live_release_is_told_though_all_others_are_whole(tmp_path, capsys):
+    _, live = publish(tmp_path), publish(tmp_path)
+    shutil.rmtree(live)
+    assert main(["releases", "--verify", "--set", f"warehouse.dir={tmp_path}"]) == 1
+    out, err = capsys.readouterr()
+    assert "whole" in out and "CURRENT: names no published release" in err
+
+
+def test_what_a_reader_may_take(tmp_path):
+    folder = publish(tmp_path)
+    connection = serving.connect(folder, seconds=1)
+    with pytest.raises(duckdb.InterruptException):
+        connection.execute("select sum(a.range % b.range) from range(1000000000) a, range(1, 100) b").fetchall()
+    for statement in ("set memory_limit = '9GB'", "copy (select 1) to 'here.txt'", "from read_text('/etc/hostname')"):
+        with pytest.raises(duckdb.Error):
+            connection.execute(statement)
+    connection.close()
+    connection = serving.connect(folder, seconds=0)
+    with pytest.raises(duckdb.OutOfMemoryException):
+        connection.execute("select list(repeat('x', 9999) || range) from range(300000)").fetchall()
+    connection.close()
+    assert not list(folder.glob("*.tmp"))
 
 
 def test_hubs_may_take_so_many_places_and_no_more(tmp_path):

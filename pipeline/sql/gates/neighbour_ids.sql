@@ -1,5 +1,5 @@
 -- Does a list hold its own movie, a movie twice, an unknown movie, or one with less than the minimum support?
--- Variable: min_support int. One row per offending pair or movie: problem.
+-- One row per offending pair or movie: problem.
 select format('neighbour {} of movie {} stands {} times', neighbour_id, movie_id, count(*)) as problem
 from neighbours
 group by movie_id, neighbour_id
@@ -17,4 +17,4 @@ union all
 select format('neighbour {} is unknown or has less than the minimum support', neighbour_id)
 from (select distinct neighbour_id from neighbours)
 where neighbour_id is null or neighbour_id not in (
-    select movie_id from movies where movie_id is not null and n_ratings >= getvariable('min_support'));
+    select movie_id from movies where movie_id is not null and n_ratings >= bound('min_support'));

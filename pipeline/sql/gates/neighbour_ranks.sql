@@ -1,5 +1,5 @@
 -- Does a list have holes or repeats in its ranks, more than k entries, or a rank that its similarity does not earn?
--- Variable: k int. One row per entry that does not follow from the one before it in order of movie_id, rank: problem.
+-- One row per entry that does not follow from the one before it in order of movie_id, rank: problem.
 with
 -- Without an order, lag() sees the rows as they lie, which is the order they are stored in: no sort of all pairs.
 -- Rows that lie otherwise are found, too: whatever the order, every row must follow from another.
@@ -13,7 +13,7 @@ followed as (
 select format('list of movie {}: rank {} of movie {} does not follow', movie_id, rank, neighbour_id) as problem
 from followed
 where not coalesce(
-    rank <= getvariable('k')
+    rank <= bound('k')
     and if(
         movie_id = last_movie_id,
         rank = last_rank + 1

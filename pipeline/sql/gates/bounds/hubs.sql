@@ -1,5 +1,5 @@
 -- Do the most listed hundredth of the titles take more than gates.max_hub_share of all places on the lists?
--- Variable: max_hub_share double. Asked where at least 100 titles are listed. One row when they do: problem.
+-- Asked where at least 100 titles are listed. One row when they do: problem.
 with
 listed as (
     select neighbour_id, count(*) as n, row_number() over (order by count(*) desc, neighbour_id) as place
@@ -12,4 +12,4 @@ share as (
 )
 select format('{:.3f} of all places', taken) as problem
 from share
-where n_listed >= 100 and taken > getvariable('max_hub_share');
+where n_listed >= 100 and taken > bound('max_hub_share');
