@@ -88,15 +88,19 @@ class Run:
         stage = SimpleNamespace(note="")
         self.saved.clear()
         begin = time.monotonic()
-        with _progress(name, self.spark, self.console):
-            yield stage
+        try:
+            with _progress(name, self.spark, self.console):
+                yield stage
+        except Exception as error:
+            self.log(stage=name, seconds=round(time.monotonic() - begin, 2), error=_one_line(error), **_memory())
+            raise
         seconds = time.monotonic() - begin
         if self._build:
             self._build.record("timings", {name: round(seconds, 2)})
         self.log(stage=name, seconds=round(seconds, 2), note=stage.note, tables=dict(self.saved), **_memory())
         self.say(f"{name:<11} {stage.note:<72} {seconds:6.1f} s")
 
-    def start_build(self, folder: str = "building") -> None:
+    def start_build(self, folder: str = release.BUILDING) -> None:
         """Begin an empty release, in a folder of the warehouse, and note what it will be made from."""
         self._build = release.Build.start(self.warehouse, folder)
         self._record_settings()
@@ -160,7 +164,7 @@ class Run:
             before = release.read_manifest(live)["config"]
         except PipelineError:
             return SimpleNamespace(release_id=None, told="scratch (no live release to begin with)")
-        if before["data"]["dir"] != self.config.data.dir:
+        if release.data_dir({"config": before}) != release.data_dir({"config": configuration.as_dict(self.config)}):
             return SimpleNamespace(release_id=None, told="scratch (the live release is of other data)")
         if not before["als"]["implicitPrefs"] or before["als"]["rank"] != self.config.als.rank:
             return SimpleNamespace(release_id=None, told="scratch (the live release has factors of another kind)")
@@ -210,8 +214,9 @@ class Run:
         """Check the build and make it the live release; return its folder."""
         config = self.config
         with self.stage("publish") as stage:
-            rank = len(self.read("item_factors").head().factors)
+            rank = self.build.manifest.get("als_rank", config.als.rank)  # what was trained apart may have another
             shape = {"k": config.neighbours.k, "als_rank": rank, "min_support": config.neighbours.min_support}
+            live = release.current_id(self.warehouse)
             bounds = {name: value for name, value in vars(config.gates).items() if name != "skip"}
             folder = self.build.publish(
                 **shape, popularity_weight=config.popularity.weight, bounds=bounds, skip=config.gates.skip
@@ -219,11 +224,22 @@ class Run:
             gone = release.retire(self.warehouse, config.warehouse.keep)
             stage.note = f"release {folder.name} is live in {self.warehouse}"
             stage.note += f", {len(gone)} retired" if gone else ""
+        if live and not self.build.manifest["compared_with"]:
+            self.say(f"{'gates':<11} not compared with release {live}, which is of another data.dir or damaged")
+        elif live and self.unmeasured(live):
+            self.say(f"{'gates':<11} quality not compared with release {live}: only that one was evaluated")
         if found := self.build.manifest.get("changes"):
             self.say(f"{'changes':<11} {changes_in_words(found)}")
             titles = [f"{row['title']} {row['n_before']} > {row['n_after']}" for row in found["movers"]]
             self.say(f"{'':<11} most moved, by lists on whose first ten they stand: {'; '.join(titles) or 'none'}")
         return folder
+
+    def unmeasured(self, live: str) -> bool:
+        """Tell whether that release was evaluated and the one just built was not."""
+        with contextlib.suppress(PipelineError, KeyError):
+            tables = release.read_manifest(release.release_dir(self.warehouse, live))["tables"]
+            return tables["metrics"]["rows"] > 0 == self.build.manifest["tables"]["metrics"]["rows"]
+        return False
 
     def show_example(self, folder: Path) -> None:
         """Print ten recommendations from a release for the configured favourites, and how to go on."""
@@ -242,38 +258,19 @@ class Run:
         self.say(f"ask for others: {python} -m pipeline recommend{where} {titles}\nopen the page: {page}")
 
     def log(self, **fields: Any) -> None:
-        """Append a line of JSON to the run's log, beside Spark's, and to run.jsonl in the release in the making."""
+        """Append a line of JSON to the run's log, beside Spark's, and to run.jsonl in the release in the making; where
+        the disk does not take it, the run goes on without."""
         line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **fields}) + "\n"
         places = [Path(log).with_suffix(".jsonl")] if (log := os.environ.get("PIPELINE_LOG")) else []
         places += [self.build.path / "run.jsonl"] if self._build and self.build.path.exists() else []
         for place in places:
-            with place.open("a", encoding="utf-8") as file:
+            with contextlib.suppress(OSError), place.open("a", encoding="utf-8") as file:
                 file.write(line)
 
-    def tell_prometheus(self, *, succeeded: bool) -> None:
-        """Write how the run went where Prometheus' node exporter collects text files, if the configuration says where.
-
-        Raises PipelineError when that place cannot be written.
-        """
-        if not self.config.operations.prometheus_file:
-            return
-        job = f'job="{Path(sys.argv[0]).stem}"'
-        lines = [f"pipeline_last_run_succeeded{{{job}}} {succeeded:d}"]
-        lines += [f"pipeline_last_run_end_seconds{{{job}}} {time.time():.0f}"]
-        manifest = self._build.manifest if self._build else {}
-        for stage, seconds in manifest.get("timings", {}).items():
-            lines.append(f'pipeline_stage_seconds{{{job},stage="{stage}"}} {seconds}')
-        for table, size in manifest.get("tables", {}).items():
-            lines.append(f'pipeline_table_rows{{{job},table="{table}"}} {size["rows"]}')
-            lines.append(f'pipeline_table_bytes{{{job},table="{table}"}} {size["bytes"]}')
-        path = Path(self.config.operations.prometheus_file)
-        try:
-            with replacing(path) as new:
-                new.write_text("\n".join(lines) + "\n", encoding="ascii")
-        except OSError as error:
-            raise PipelineError(
-                f"{path}: cannot be written ({error.strerror}); give --set operations.prometheus_file=FILE"
-            ) from error
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What is known of the release in the making; nothing before it is begun."""
+        return self._build.manifest if self._build else {}
 
     def say(self, text: str) -> None:
         """Print a line for the operator, as it stands."""
@@ -287,7 +284,8 @@ def start(
     *,
     warehouse: bool = True,
 ) -> None:
-    """Run a job's main() and exit: 0 done, 1 a mistake that one line explains, 2 wrong options, 130 stopped.
+    """Run a job's main() and exit: 0 done, 1 a mistake that one line explains, 2 wrong options, 3 refused by a gate, 75
+    another run is at it, 130 stopped.
 
     add_options adds what only this job takes; main finds it in run.options. warehouse: whether it writes there.
     """
@@ -296,8 +294,9 @@ def start(
     configuration.add_arguments(parser)
     options = parser.parse_args()
     console = open_console(terminal=os.environ.get("PIPELINE_TERMINAL") == "yes")
+    ended = Ended()
     try:
-        config = configuration.load(options.conf, options.settings)
+        config = ended.config = configuration.load(options.conf, options.settings)
         if warehouse and "://" in config.warehouse.dir.removeprefix("file://"):
             raise PipelineError(
                 f"{config.warehouse.dir}: the warehouse must be a folder that the driver and every executor mount; "
@@ -305,28 +304,80 @@ def start(
             )
         place = Path(config.warehouse.dir.removeprefix("file://"))
         with release.writer_lock(place) if warehouse else contextlib.nullcontext():
+            with contextlib.suppress(PipelineError):
+                ended.live = release.current_id(place)
+            ended.warehouse = place if warehouse else None
             with _progress("start", None, console):
                 spark = session(Path(sys.argv[0]).stem)
             # In place of PySpark's own handler, which asks a JVM that Ctrl-C has reached as well to cancel its jobs.
-            signal.signal(signal.SIGINT, lambda *_: _stop(console.is_terminal))
-            run = Run(config, spark, console, options)
-            try:
-                main(run)
-            except BaseException:
-                with contextlib.suppress(PipelineError):  # what went wrong first is what is told
-                    run.tell_prometheus(succeeded=False)
-                raise
-            run.tell_prometheus(succeeded=True)
+            signal.signal(signal.SIGINT, lambda *_: ended.stopped(console.is_terminal))
+            ended.run = Run(config, spark, console, options)
+            main(ended.run)
             spark.stop()
+        ended.tell_prometheus(succeeded=True)
     except KeyboardInterrupt:
-        _stop(console.is_terminal)
+        ended.stopped(console.is_terminal)
     except Exception as error:
+        with contextlib.suppress(PipelineError):  # what went wrong first is what is told
+            ended.tell_prometheus(succeeded=False)
         if options.verbose:
             traceback.print_exc()
         elif log := os.environ.get("PIPELINE_LOG"):
-            with open(log, "a", encoding="utf-8") as file:
+            with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
                 traceback.print_exc(file=file)
-        _exit(1, f"error: {_one_line(error)}")
+        line = _one_line(error)
+        if ended.went_live() and release.NEW_IS_LIVE not in line:
+            line += f"; {release.NEW_IS_LIVE}"
+        _exit(getattr(error, "exit_code", 1), f"error: {line}")
+
+
+class Ended:
+    """How a run stands when it ends, however far it came."""
+
+    def __init__(self) -> None:
+        self.config: SimpleNamespace | None = None
+        self.warehouse: Path | None = None  # of a job that holds its lock
+        self.live: str | None = None  # the release that was live as the run began
+        self.run: Run | None = None
+
+    def went_live(self) -> bool:
+        """Tell whether another release is live than as the run began: only who holds the lock can have changed it."""
+        with contextlib.suppress(PipelineError):
+            return self.warehouse is not None and release.current_id(self.warehouse) != self.live
+        return False
+
+    def stopped(self, terminal: bool) -> None:
+        """End the process as one that Ctrl-C has stopped."""
+        with contextlib.suppress(Exception):  # in the middle of whatever the run was doing
+            self.tell_prometheus(succeeded=False)
+        show_cursor = "\x1b[?25h" if terminal else ""
+        how = release.NEW_IS_LIVE if self.went_live() else "what was published before is untouched"
+        _exit(130, f"{show_cursor}stopped; {how}")
+
+    def tell_prometheus(self, *, succeeded: bool) -> None:
+        """Write how the run went where Prometheus' node exporter collects text files, if the configuration says where.
+
+        Raises PipelineError when that place cannot be written.
+        """
+        if self.config is None or not self.config.operations.prometheus_file:
+            return
+        job = f'job="{Path(sys.argv[0]).stem}"'
+        lines = [f"pipeline_last_run_succeeded{{{job}}} {succeeded:d}"]
+        lines += [f"pipeline_last_run_end_seconds{{{job}}} {time.time():.0f}"]
+        manifest = self.run.manifest if self.run else {}
+        for stage, seconds in manifest.get("timings", {}).items():
+            lines.append(f'pipeline_stage_seconds{{{job},stage="{stage}"}} {seconds}')
+        for table, size in manifest.get("tables", {}).items():
+            lines.append(f'pipeline_table_rows{{{job},table="{table}"}} {size["rows"]}')
+            lines.append(f'pipeline_table_bytes{{{job},table="{table}"}} {size["bytes"]}')
+        path = Path(self.config.operations.prometheus_file)
+        try:
+            with replacing(path) as new:
+                new.write_text("\n".join(lines) + "\n", encoding="ascii")
+        except OSError as error:
+            raise PipelineError(
+                f"{path}: cannot be written ({error.strerror}); give --set operations.prometheus_file=FILE"
+            ) from error
 
 
 def _size(folder: Path) -> dict[str, int]:
@@ -358,9 +409,14 @@ def _shaping(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _code() -> list[str]:
     """Return the checksums of what makes the tables: pipeline and jobs, wherever they were loaded from."""
-    folders = [importlib.resources.files("pipeline"), importlib.resources.files("jobs")]
-    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".py")]
-    return sorted(_digest(file.read_bytes()) for file in files)
+    found, left = [], [importlib.resources.files("pipeline"), importlib.resources.files("jobs")]
+    while left:
+        for entry in left.pop().iterdir():
+            if entry.name.endswith((".py", ".sql")):
+                found.append(_digest(entry.read_bytes()))
+            elif entry.is_dir():
+                left.append(entry)
+    return sorted(found)
 
 
 def input_files(paths: list[str]) -> list[dict]:
@@ -445,11 +501,6 @@ def _one_line(error: Exception) -> str:
     else:
         text = f"{type(error).__name__}: {error}".splitlines()[0]
     return f"{text[:500]} (details: {log}, or run again with --verbose)"
-
-
-def _stop(terminal: bool) -> None:
-    show_cursor = "\x1b[?25h" if terminal else ""
-    _exit(130, f"{show_cursor}stopped; what was published before is untouched")
 
 
 def _exit(code: int, line: str) -> None:

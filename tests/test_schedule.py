@@ -80,8 +80,8 @@ def test_the_cron_line_publishes_and_only_failures_are_mailed(films):
     assert read == {"ratings.csv", "movies.csv", "visitors.csv"}
     with release.writer_lock(films / "warehouse"):  # as a run does that is not done yet
         overlapping = run_as_cron(films)
-    assert overlapping.returncode == 1
-    assert overlapping.stdout == f"films: exit code 1, see {films}/logs/nightly.log\n"
+    assert overlapping.returncode == 75
+    assert overlapping.stdout == f"films: exit code 75, see {films}/logs/nightly.log\n"
     assert log.read_text().splitlines()[-1].endswith(f"process {os.getpid()} is writing here; wait for it to end")
     assert release.release_dir(films / "warehouse") == live
 
