@@ -84,6 +84,31 @@ def test_images_run_as_nobody_special_on_a_pinned_base_and_hold_no_secret():
             assert (ROOT / name).exists() and any(line == name or line.startswith(f"{name}/") for line in kept), name
 
 
+@pytest.mark.parametrize("path", [
+    ".env", ".streamlit/secrets.toml", "release.zip",
+    "data/ml-latest-small/imdb.parquet", "data/ml-latest-small/imdb.rejected.parquet", "data/mine/.imdb.parquet.77",
+])  # fmt: skip
+def test_neither_git_nor_an_image_takes_secrets_releases_or_what_is_imdbs(tmp_path, path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    assert subprocess.run(["git", "check-ignore", "--quiet", path], cwd=tmp_path).returncode == 0
+    assert not sent_to_the_builder(path)
+
+
+def test_the_builder_gets_the_data_that_images_hold():
+    assert sent_to_the_builder("data/ml-latest-small/ratings.csv") and sent_to_the_builder(".streamlit/config.toml")
+
+
+def sent_to_the_builder(path):
+    """Whether .dockerignore lets a path through: of the lines that it matches, itself or by a folder, the last counts."""
+    sent, places = True, [path, *map(str, Path(path).parents)][:-1]
+    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").split():
+        pattern = re.escape(line.removeprefix("!")).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*")
+        if any(re.fullmatch(pattern, place) for place in places):
+            sent = line.startswith("!")
+    return sent
+
+
 def test_containers_may_write_to_their_volumes_only():
     compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
     for name, service in compose["services"].items():
