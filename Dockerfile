@@ -34,11 +34,9 @@ FROM batch AS release
 RUN ./spark-submit.sh --set warehouse.dir=/home/app/warehouse
 
 FROM base AS page
-COPY requirements-serving.txt ./
-# Left out is what packages bring along for their own tests, for compilers and for notebooks.
-RUN python -m venv .venv \
-    && .venv/bin/pip install --require-hashes -r requirements-serving.txt \
-    && find .venv -depth -type d \( -name tests -o -path '*/pyarrow/include' -o -path '*/share/jupyter' -o -path '*/nbextension/static' \) -exec rm -r {} +
+COPY setup.sh requirements-serving.txt ./
+COPY hosting/install.sh hosting/
+RUN ./hosting/install.sh .venv
 COPY .streamlit .streamlit
 COPY conf conf
 COPY pipeline pipeline

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -33,7 +32,6 @@ from pipeline import release  # noqa: E402
 from pipeline.recommend import Recommender  # noqa: E402
 
 MIB = 2**20
-IMAGE_LEAVES_OUT = re.search(r"&& (find \.venv .*)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)[1]
 # Every module that serves: the whole page, and what of the pipeline can be imported where there is no Spark.
 IMPORTS = """
 import importlib, pathlib, sys
@@ -64,15 +62,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         venv = Path(name) / ".venv"
         python = venv / "bin" / "python"
-        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        empty = size(venv, bytecode=False)
         begin = time.perf_counter()
-        install = ["-m", "pip", "install", "--quiet", "--no-cache-dir", "--require-hashes", "-r"]
-        subprocess.run([python, *install, ROOT / "requirements-serving.txt"], check=True)
-        seconds, installed = time.perf_counter() - begin, size(venv, bytecode=False) - empty
+        subprocess.run([ROOT / "hosting" / "install.sh", venv, "--no-compile", "--no-cache-dir"], check=True)
+        seconds, installed = time.perf_counter() - begin, size(venv)
         by_uv = installed_by_uv(Path(name) / "uv") if shutil.which("uv") else None
-        subprocess.run(IMAGE_LEAVES_OUT, shell=True, cwd=name, check=True)
-        kept = size(venv, bytecode=False) - empty
         found = subprocess.run([python, "-c", IMPORTS], cwd=ROOT, check=True, capture_output=True, text=True).stdout
         imported, *batch = found.split()
         with limited(options.mib * MIB) as group:
@@ -90,14 +83,13 @@ def main() -> None:
                 line = subprocess.run(ready, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
                 alone, together, killed = resident(process), peak(group), kills(group)
     rows = [
-        ["installing the packages, seconds", f"{seconds:,.0f}", "60"],
+        ["`./hosting/install.sh DIR --no-compile`, seconds", f"{seconds:,.0f}", "60"],
         [
-            "the same by uv, as setup.sh and Streamlit Community Cloud do, seconds",
+            "the same packages by uv, as Streamlit Community Cloud does, seconds",
             f"{by_uv:,.0f}" if by_uv else "–",
             "60",
         ],
-        ["packages as installed, MiB", f"{installed / MIB:,.0f}", "400"],
-        ["packages as in the image: no tests, headers, notebooks, MiB", f"{kept / MIB:,.0f}", "400"],
+        ["what that has made, MiB", f"{installed / MIB:,.0f}", "400"],
         ["server, most ever resident, MiB", f"{alone:,.0f}", f"{options.mib}"],
         ["charged to the group, with the readiness check, MiB", f"{together:,.0f}", f"{options.mib}"],
         ["killed for want of memory", f"{killed}", "0"],
@@ -130,10 +122,9 @@ def installed_by_uv(venv: Path) -> float:
     return time.perf_counter() - begin
 
 
-def size(folder: Path, *, bytecode: bool = True) -> int:
-    """Return the bytes of a folder's files; bytecode: with what Python made of its sources."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return sum(path.stat().st_size for path in files if bytecode or path.suffix != ".pyc")
+def size(folder: Path) -> int:
+    """Return the bytes of a folder's files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ RUN = "run"  # by every test run, in a copy of the project with a release
 EXHAUSTIVE = "run with -m exhaustive"
 SERVES = "started with -m exhaustive, until it answers"
 CLUSTER = "needs a cluster of several machines; tests/test_cluster.py runs the same jobs on one of its own"
+WITHOUT_SPARK = "tests/test_docs.py types these three, with -m exhaustive"
 SHOP = "tests/test_your_data.py runs everything on this page, and compares what is printed"
 NETWORK = "needs the network; tests/test_download.py runs it against a server of its own"
 
@@ -62,6 +63,9 @@ HOW = {
     "docs/deploy.md": {
         ".venv/bin/python -m pipeline pack": RUN,
         ".venv/bin/python -m pipeline fetch": "needs a server with a release; tests/test_archive.py has one of its own",
+        "./hosting/install.sh .venv-page": WITHOUT_SPARK,
+        ".venv-page/bin/python -m pipeline fetch": WITHOUT_SPARK,
+        ".venv-page/bin/python -m streamlit run app/server.py": WITHOUT_SPARK,
         ".venv/bin/python -m streamlit run app/server.py": SERVES,
         ".venv/bin/python -m pipeline ready": "asks the server of the line before; tests/test_readiness.py has its own",
         "./audit.sh": "needs the network, and fails when a vulnerability becomes known",
@@ -94,7 +98,7 @@ HOW = {
 }
 # Words in capitals that a reader replaces, where not everything goes.
 PLACEHOLDERS = {"SIZE": "1m", "FILE.py": "jobs/run_pipeline.py"}
-OURS = re.compile(r"([A-Z_]+=\S+ )*(\./|\.venv/bin/|python |benchmarks/\S+\.sh)")
+OURS = re.compile(r"([A-Z_]+=\S+ )*(\./|\.venv(-page)?/bin/|python |benchmarks/\S+\.sh)")
 
 
 class Command(NamedTuple):
@@ -175,7 +179,7 @@ def _refused(words: list[str]) -> str | None:
     if program == "./run-tests.sh":
         gone = [word for word in arguments if "/" in word and not (ROOT / word.split("::")[0]).exists()]
         return f"no such test: {gone[0]}" if gone else None
-    if re.fullmatch(r"(\.venv/bin/)?python", program) and arguments:
+    if re.fullmatch(r"(\.venv(-page)?/bin/)?python", program) and arguments:
         if arguments[0] != "-m":
             return _refused_by_script(arguments[0], arguments[1:])
         if arguments[1] == "pipeline":
@@ -185,7 +189,7 @@ def _refused(words: list[str]) -> str | None:
             ours = [word for word in ours if word != "--"]
             return _wrong_settings(ours) if (ROOT / script).exists() else f"no such file: {script}"
         return None if importlib.util.find_spec(arguments[1]) else f"no such module: {arguments[1]}"
-    if OURS.match(program) and not program.startswith(".venv/") and not (ROOT / program).exists():
+    if OURS.match(program) and not program.startswith(".venv") and not (ROOT / program).exists():
         return f"no such file: {program}"
     return None
 

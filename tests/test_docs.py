@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from pipeline import analyst, release, schemas, serving
-from tests.commands import EXHAUSTIVE, HOW, RUN, SERVES, blocks, commands, pages, refusal
+from tests.commands import EXHAUSTIVE, HOW, RUN, SERVES, WITHOUT_SPARK, blocks, commands, pages, refusal
 from tests.conftest import ROOT
 
 PAGES = pages()
@@ -112,6 +112,7 @@ def test_the_list_of_commands_holds_nothing_that_is_gone():
     ("cd x && ./spark-submit.sh --set als.rnak=64 >log 2>&1 || echo no", "als.rnak"),
     ("./spark-submit.sh --conf conf/gone.yaml", "conf/gone.yaml"),
     (".venv/bin/python -m pipeline recomend Heat", "invalid choice"),
+    (".venv-page/bin/python -m pipeline fetsh release.zip", "invalid choice"),
     ("X=1 .venv/bin/python -m streamlit run app/streamlit_app.py -- --set page.sequel=true", "page.sequel"),
     (".venv/bin/python benchmarks/cluster.py --workers 2 jobs/run_pipeline.py --set als.rank=no", "als.rank"),
     ("./run-tests.sh tests/test_gone.py", "no such test"),
@@ -172,6 +173,21 @@ def assert_answers(command, checkout):
     finally:
         server.terminate()
         server.wait(30)
+
+
+@pytest.mark.exhaustive
+def test_the_page_is_installed_small_and_served_without_spark(reader):
+    assert typed(".venv/bin/python -m pipeline pack --out release.zip", reader).returncode == 0
+    install, fetch, serve = (command.text for command in commands("docs/deploy.md") if command.how == WITHOUT_SPARK
+                             and command.kind == "sh")  # fmt: skip
+    run = typed(install, reader)
+    assert run.returncode == 0, run.stdout
+    files = [path for path in (reader / ".venv-page").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert sum(path.stat().st_size for path in files) < 400 * 2**20
+    assert not any(path.match("site-packages/pyspark/*") for path in files)
+    assert typed(fetch, reader).stdout.startswith("live is now ")
+    assert_answers(serve, reader)
+    assert "is there already" in typed(install, reader).stdout
 
 
 def test_the_readme_lists_every_table_with_its_columns():

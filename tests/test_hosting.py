@@ -17,7 +17,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("command", [
     ["hadolint", "Dockerfile"],
-    ["shellcheck", "-x", "setup.sh", "spark-submit.sh", "run-tests.sh", "audit.sh", "hosting/huggingface.sh"],
+    ["shellcheck", "-x", "setup.sh", "spark-submit.sh", "run-tests.sh", "audit.sh", "hosting/huggingface.sh",
+     "hosting/install.sh"],
     ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"],
 ])  # fmt: skip
 def test_linters_find_nothing(command):
@@ -100,7 +101,7 @@ def test_the_builder_gets_the_data_that_images_hold():
 
 
 def sent_to_the_builder(path):
-    """Whether .dockerignore lets a path through: of the lines that it matches, itself or by a folder, the last counts."""
+    """Whether .dockerignore lets a path through: the last line counts that it or a folder of it matches."""
     sent, places = True, [path, *map(str, Path(path).parents)][:-1]
     for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").split():
         pattern = re.escape(line.removeprefix("!")).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*")
