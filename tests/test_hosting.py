@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 
 BIN = Path(sys.executable).parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+WORKFLOWS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(".github/workflows/*.yml"))
 
 
 @pytest.mark.parametrize("command", [
@@ -20,10 +21,34 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     ["shellcheck", "-x", "setup.sh", "spark-submit.sh", "run-tests.sh", "audit.sh", "hosting/huggingface.sh",
      "hosting/install.sh"],
     ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"],
+    ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
+    ["check-jsonschema", "--builtin-schema", "vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"],
+    ["check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", ".github/ISSUE_TEMPLATE/bug.yml",
+     ".github/ISSUE_TEMPLATE/idea.yml"],
 ])  # fmt: skip
 def test_linters_find_nothing(command):
     run = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_workflows_run_the_commands_that_the_pages_name_and_may_only_read():
+    read = {Path(path).stem: yaml.safe_load((ROOT / path).read_text(encoding="utf-8")) for path in WORKFLOWS}
+    jobs = {name: next(iter(workflow["jobs"].values())) for name, workflow in read.items()}
+    runs = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()}
+    python = "PYTHON=$(command -v python) "
+    assert runs == {
+        "audit": ["./audit.sh"],
+        "exhaustive": [f"{python}./run-tests.sh ${{{{ matrix.options }}}}"],
+        "tests": [f"{python}.ci/run"],
+    }
+    pages = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("CONTRIBUTING.md", "docs/operations.md"))
+    for options in jobs["exhaustive"]["strategy"]["matrix"]["options"]:
+        assert f"`./run-tests.sh {options}`" in pages
+    for name, workflow in read.items():
+        assert len(workflow["jobs"]) == 1 and workflow["permissions"] == {}
+        assert jobs[name]["permissions"] == {"contents": "read"}
+        used = [step["uses"] for step in jobs[name]["steps"] if "uses" in step]
+        assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in used)
 
 
 def pinned(name):
