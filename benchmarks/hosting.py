@@ -65,7 +65,7 @@ def main() -> None:
         begin = time.perf_counter()
         subprocess.run([ROOT / "hosting" / "install.sh", venv, "--no-compile", "--no-cache-dir"], check=True)
         seconds, installed = time.perf_counter() - begin, size(venv)
-        by_uv = installed_by_uv(Path(name) / "uv") if shutil.which("uv") else None
+        by_uv, whole = installed_by_uv(Path(name) / "uv") if shutil.which("uv") else (None, None)
         found = subprocess.run([python, "-c", IMPORTS], cwd=ROOT, check=True, capture_output=True, text=True).stdout
         imported, *batch = found.split()
         with limited(options.mib * MIB) as group:
@@ -84,12 +84,17 @@ def main() -> None:
                 alone, together, killed = resident(process), peak(group), kills(group)
     rows = [
         ["`./hosting/install.sh DIR --no-compile`, seconds", f"{seconds:,.0f}", "60"],
+        ["the folder that it makes, MiB", f"{installed / MIB:,.0f}", "400"],
         [
             "the same packages by uv, as Streamlit Community Cloud does, seconds",
             f"{by_uv:,.0f}" if by_uv else "–",
             "60",
         ],
-        ["what that has made, MiB", f"{installed / MIB:,.0f}", "400"],
+        [
+            "the packages as uv leaves them: with tests, headers, notebooks, MiB",
+            f"{whole / MIB:,.0f}" if whole else "–",
+            "",
+        ],
         ["server, most ever resident, MiB", f"{alone:,.0f}", f"{options.mib}"],
         ["charged to the group, with the readiness check, MiB", f"{together:,.0f}", f"{options.mib}"],
         ["killed for want of memory", f"{killed}", "0"],
@@ -113,13 +118,13 @@ def main() -> None:
     )
 
 
-def installed_by_uv(venv: Path) -> float:
-    """Return the seconds that uv takes for the same packages, nothing at hand from before."""
+def installed_by_uv(venv: Path) -> tuple[float, int]:
+    """Return the seconds that uv takes for the same packages, nothing at hand from before, and their bytes."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     begin = time.perf_counter()
     install = ["uv", "pip", "install", "--quiet", "--no-cache", "--python", venv, "--require-hashes", "-r"]
     subprocess.run([*install, ROOT / "requirements-serving.txt"], check=True)
-    return time.perf_counter() - begin
+    return time.perf_counter() - begin, size(venv)
 
 
 def size(folder: Path) -> int:

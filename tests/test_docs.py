@@ -1,4 +1,4 @@
-"""Every command of every page is run, or tests/commands.py says why not; what a page shows is what is printed."""
+"""Every command in a page's block is run, or tests/commands.py says why not; what a page shows is what is printed."""
 
 import contextlib
 import os
