@@ -166,6 +166,17 @@ def test_report_says_where_a_yardstick_is_better(tmp_path):
     ]
     text = report.write_report(tmp_path, rows, data="toy", command="a command").read_text()
     assert "20.0% **below** the best yardstick, EASE, 200 (0.2500)" in text
-    assert (tmp_path / "evaluation" / "coverage.png").exists()
+    assert (tmp_path / "evaluation" / "coverage.png").exists() and "in the strength that" in text
     empty = report.write_report(tmp_path / "none", [], data="toy", command="a command").read_text()
     assert "too few users" in empty and "![" not in empty
+
+
+def test_plots_show_of_every_family_the_best():
+    values = {"served": 0.5, "EASE, 50": 0.3, "EASE, 3000": 0.4, "EASE, 800": 0.35, "item-item cosine": 0.4,
+              "item-item, shrinkage 10": 0.2, "item-item, shrinkage 40": 0.3, "popularity": 0.2,
+              "genre popularity": 0.3}  # fmt: skip
+    at_five = [metrics.Measure("strangers", model, 5, "ndcg", 10, value, None, None) for model, value in values.items()]
+    # With one favourite the others would be the best.
+    at_one = [metrics.Measure("strangers", model, 1, "ndcg", 10, -value, None, None) for model, value in values.items()]
+    drawn = ["EASE, 3000", "item-item, shrinkage 40", "item-item cosine", "popularity"]
+    assert report.shown(report.Results(at_one + at_five)) == drawn
