@@ -2,7 +2,9 @@
 
 import argparse
 import copy
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +20,6 @@ from jobs.train_als import interactions, load, load_tests, popular
 from pipeline import baselines, bulk, metrics, protocol, report, schemas
 from pipeline.job import Run, start
 
-COMMAND = "./spark-submit.sh jobs/evaluate.py --report docs --set evaluation.variants=true"  # makes docs/evaluation.md
 Answers = dict[protocol.Asked, list[np.ndarray]]  # lists per kind of request, movie ids, best first
 YARDSTICKS = {
     "random": baselines.random,
@@ -65,11 +66,17 @@ def evaluate(run: Run, ratings: DataFrame, movies: DataFrame, words: DataFrame) 
         rows = metrics.rows_of(parts, seed=run.config.evaluation.seed)
         table = run.save("metrics", run.spark.createDataFrame(rows, schemas.spark_schema("metrics")), files=1)
         run.build.record("metrics", report.headlines(rows))
-        report.write_report(run.build.path / "report", rows, data=Path(run.config.data.dir).name, command=COMMAND)
+        data = Path(run.config.data.dir).name
+        report.write_report(run.build.path / "report", rows, data=data, command=command())
         stage.note = report.summary(rows)
     run.finish("evaluate")
     run.say(report.console_table(rows))
     return table
+
+
+def command() -> str:
+    """Return the job that runs and its options, as a reader would type it; without those that are Spark's."""
+    return shlex.join(["./spark-submit.sh", f"jobs/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
 def splits(run: Run, ratings: DataFrame, part: str) -> list[protocol.Split]:

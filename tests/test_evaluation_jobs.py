@@ -1,6 +1,7 @@
 """Evaluation and tuning as an operator runs them, on the checkerboard, and the notebook on what they leave."""
 
 import re
+import shlex
 
 import duckdb
 import nbformat
@@ -58,6 +59,8 @@ def test_a_release_holds_its_report(evaluated):
     text = (folder / "evaluation.md").read_text()
     served = measures(folder.parent)["strangers", "served", 5, "ndcg", 10][0]
     assert f"{served:.4f}" in text and "$" not in text
+    made_by = text.partition("Made by `")[2].partition("`")[0]  # what was typed, not what makes docs/evaluation.md
+    assert made_by.startswith("./spark-submit.sh jobs/run_pipeline.py ") and shlex.join(EVALUATE) in made_by
     for plot in re.findall(r"\]\((evaluation/.*?\.png)\)", text):
         assert (folder / plot).read_bytes().startswith(b"\x89PNG")
     assert text.count("](evaluation/") == 3
@@ -98,7 +101,8 @@ def test_a_given_pair_of_files_is_evaluated_as_it_stands(checkerboard, tmp_path)
     # One target a user: hit rate and recall are the same. No more than twenty of a colour: twenty titles find it.
     assert all(value("served", "recall", k) == value("served", "hit_rate", k) for k in (10, 20, 50, 100))
     assert value("served", "recall", 20) > 0.9 > value("random", "recall", 20)
-    assert (tmp_path / "docs" / "evaluation.md").exists()
+    made_by = (tmp_path / "docs" / "evaluation.md").read_text().partition("Made by `")[2].partition("`")[0]
+    assert made_by.startswith("./spark-submit.sh jobs/evaluate.py ") and made_by.endswith(f" --report {tmp_path}/docs")
 
 
 def test_tuning_writes_an_overlay_and_goes_on_where_it_stopped(checkerboard, tmp_path):
