@@ -25,6 +25,7 @@ EXHAUSTIVE = "run with -m exhaustive"
 SERVES = "started with -m exhaustive, until it answers"
 CLUSTER = "needs a cluster of several machines; tests/test_cluster.py runs the same jobs on one of its own"
 WITHOUT_SPARK = "tests/test_docs.py types these three, with -m exhaustive"
+HOOKS = "needs a git repository, and pre-commit unpinned; its hooks are what run-tests.sh does first"
 SHOP = "tests/test_your_data.py runs everything on this page, and compares what is printed"
 NETWORK = "needs the network; tests/test_download.py runs it against a server of its own"
 
@@ -34,7 +35,8 @@ HOW = {
     "CONTRIBUTING.md": {
         "./run-tests.sh": "runs this very test",
         ".venv/bin/ruff": "the first thing that run-tests.sh does",
-        ".venv/bin/pre-commit": "pre-commit is not among the requirements; its hooks are what run-tests.sh does",
+        "python3 -m venv .venv-hooks": HOOKS,
+        ".venv-hooks/bin/": HOOKS,
         "python3 -m venv .venv-docs": EXHAUSTIVE,
         ".venv-docs/bin/python": EXHAUSTIVE,
         "NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs": EXHAUSTIVE,
