@@ -7,8 +7,8 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_
 WORKDIR /app
 # What is written to belongs to the user, all else to root. 1000 is the user that Hugging Face runs a container as.
 RUN useradd --uid 1000 --create-home app \
-    && mkdir warehouse sessions logs \
-    && chown app:app warehouse sessions logs
+    && mkdir warehouse sessions incoming logs \
+    && chown app:app warehouse sessions incoming logs
 
 FROM base AS batch
 # libgomp1: what implicit was compiled to use. Unpinned, since Debian keeps no older versions.

@@ -111,10 +111,11 @@ def test_images_run_as_nobody_special_on_a_pinned_base_and_hold_no_secret():
 
 
 @pytest.mark.parametrize("path", [
-    ".env", ".streamlit/secrets.toml", "release.zip",
-    "data/ml-latest-small/imdb.parquet", "data/ml-latest-small/imdb.rejected.parquet", "data/mine/.imdb.parquet.77",
+    ".env", ".streamlit/secrets.toml", "release.zip", "data/mine/ratings.csv", "data/ml-1m/ratings.dat",
+    "data/imdb/title.basics.tsv.gz", "data/ml-latest-small/title.ratings.tsv.gz", "data/ml-latest-small/imdb.parquet",
+    "data/ml-latest-small/imdb.rejected.parquet", "data/mine/.imdb.parquet.77",
 ])  # fmt: skip
-def test_neither_git_nor_an_image_takes_secrets_releases_or_what_is_imdbs(tmp_path, path):
+def test_neither_git_nor_an_image_takes_secrets_releases_or_other_peoples_data(tmp_path, path):
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
     assert subprocess.run(["git", "check-ignore", "--quiet", path], cwd=tmp_path).returncode == 0
@@ -142,13 +143,21 @@ def test_containers_may_write_to_their_volumes_only():
         assert "no-new-privileges:true" in service["security_opt"] and service["tmpfs"] == ["/tmp"], name
         assert service["build"]["target"] in re.findall(r" AS (\w+)$", DOCKERFILE, re.M)
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
-    assert "warehouse:/app/warehouse:ro" in compose["services"]["page"]["volumes"]
+    volumes = {name: set(service["volumes"]) for name, service in compose["services"].items()}
+    assert {"warehouse:/app/warehouse:ro", "sessions:/app/sessions", "incoming:/app/incoming"} == volumes["page"]
+    # The batch learns from thumbs that the page has written out, and sees nobody's session.
+    assert {"incoming:/app/incoming:ro", "./data:/app/data:ro"} < volumes["batch"]
+    assert [name for name, mounted in volumes.items() if "./data:/app/data" in mounted] == ["files"]
+    named = {volume.split(":")[0] for mounted in volumes.values() for volume in mounted if volume[0] != "."}
+    assert named == compose["volumes"].keys()
+    owned = re.search(r"chown app:app (.*)$", DOCKERFILE, re.M)[1].split()
+    assert named == set(owned), "a volume belongs to whom the folder in the image belongs to"
     assert compose["services"]["worker"]["deploy"]["replicas"] == 2
     render = yaml.safe_load((ROOT / "render.yaml").read_text(encoding="utf-8"))["services"][0]
     assert render["healthCheckPath"] == "/ready"
 
 
-def test_a_space_gets_one_commit_with_its_settings_and_without_pictures(tmp_path):
+def test_a_space_gets_one_commit_with_its_settings_and_without_pictures_and_pdfs(tmp_path):
     def git(*words, cwd):
         return subprocess.run(["git", *words], cwd=cwd, check=True, capture_output=True, text=True).stdout
 
@@ -158,7 +167,9 @@ def test_a_space_gets_one_commit_with_its_settings_and_without_pictures(tmp_path
         (work / name).write_bytes((ROOT / name).read_bytes())
         (work / name).chmod(0o755)
     (work / "README.md").write_text("# Ten films\n")
+    (work / "docs").mkdir()
     (work / "a picture.png").write_bytes(b"\x89PNG")
+    (work / "docs" / "talk.pdf").write_bytes(b"%PDF")
     git("init", "-q", "-b", "main", ".", cwd=work)
     git("init", "-q", "--bare", str(space), cwd=work)
     git("add", "-A", cwd=work)
@@ -169,7 +180,8 @@ def test_a_space_gets_one_commit_with_its_settings_and_without_pictures(tmp_path
     for _ in range(2):  # a second push replaces the first
         subprocess.run([work / "hosting/huggingface.sh", str(space)], check=True, capture_output=True)
     assert git("rev-list", "--count", "main", cwd=space) == "1\n"
-    assert "a picture.png" not in git("ls-tree", "-r", "--name-only", "main", cwd=space)
+    names = {"README.md", "hosting/huggingface.sh", "hosting/huggingface.yaml"}
+    assert set(git("ls-tree", "-r", "--name-only", "main", cwd=space).splitlines()) == names
     settings, readme = git("show", "main:README.md", cwd=space).removeprefix("---\n").split("---\n")
     assert yaml.safe_load(settings)["sdk"] == "docker" and readme == "# Ten films\n"
     assert yaml.safe_load(settings)["app_port"] == int(re.search(r"ENV PORT=(\d+)", DOCKERFILE)[1])
