@@ -7,6 +7,7 @@ import os
 import re
 import sys
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,7 +25,8 @@ from pipeline.sessions import Sessions
 from pipeline.terminal import console
 from tests.commands import commands
 from tests.conftest import ROOT
-from tests.test_docs import assert_prints_what_it_shows
+from tests.test_docs import assert_prints_what_it_shows, typed
+from tests.test_pages import explore_page, releases_page
 
 PAGE = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
 SHOP = str(ROOT / "conf" / "shop.yaml")
@@ -112,6 +114,45 @@ def test_the_page_speaks_of_products(shop, recommender, monkeypatch):
     assert "Ten products for you" in words and "Products you love" in words and "Ten products that go" in words
     assert "Gardening" in cards and re.search(r"chosen by \d+ people", cards) and "★" not in cards
     assert not re.search("film|movie", words + cards, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("draw", [explore_page, releases_page])
+def test_the_other_pages_speak_of_products_too(shop, recommender, monkeypatch, draw):
+    monkeypatch.setattr(sys, "argv", ["streamlit_app.py", *options(shop)])
+    page = AppTest.from_function(draw, default_timeout=30)
+    page.query_params["movie"] = str(recommender.resolve("id:GA-0001").movie_id)
+    page.run()
+    assert not page.exception
+    kinds = (page.header, page.subheader, page.markdown, page.caption, page.info, page.text_input, page.button)
+    words = " ".join(f"{getattr(element, 'label', '')} {element.value}" for kind in kinds for element in kind)
+    words += " ".join(head for table in page.table for head in table.value.columns)
+    assert "roducts" in words and not re.search("film|movie", words, re.IGNORECASE)
+
+
+def test_the_sql_page_takes_the_shops_ids(shop, monkeypatch):
+    def sql_page():
+        from app import sql
+
+        sql.page()
+
+    monkeypatch.setattr(sys, "argv", ["streamlit_app.py", *options(shop, "page.sql=true")])
+    page = AppTest.from_function(sql_page, default_timeout=30).run()
+    page.text_area[0].set_value("select item_id from recommend(ids(['FI-0001']), k := 3)")
+    next(button for button in page.button if button.label == "Run").click().run()
+    assert not page.exception
+    assert [item_id[:2] for item_id in page.dataframe[0].value["item_id"]] == ["FI"] * 3
+
+
+@pytest.mark.exhaustive
+def test_evaluation_works_the_same(shop):
+    run = typed("./spark-submit.sh jobs/evaluate.py --conf conf/shop.yaml", shop, timeout=1800)
+    assert run.returncode == 0 and "strangers with 5 favourites" in run.stdout, run.stdout
+    rows = duckdb.sql(f"from read_parquet('{shop}/warehouse/shop/evaluation/metrics/*.parquet')").fetchall()
+    ndcg = {(protocol, model): value for protocol, model, n, metric, k, value, *_ in rows
+            if metric == "ndcg" and (n, k) in ((5, 10), (None, 20))}  # fmt: skip
+    # Who shares a hobby buys alike: what is best-selling says less.
+    for protocol in ("strangers", "histories"):
+        assert ndcg[protocol, "served"] > 2 * ndcg[protocol, "popularity"] > 2 * ndcg[protocol, "random"]
 
 
 @pytest.fixture
