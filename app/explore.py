@@ -6,8 +6,7 @@ from app import films, steer
 from app.address import from_address, to_address
 from app.charts import map_chart
 from app.search import search
-from app.shared import NOTHING, ink, live_release, open_release, paper, plain, settings, warehouse, word
-from pipeline import release
+from app.shared import NOTHING, ink, live_release, open_release, paper, plain, settings, word
 from pipeline.recommend import MAX_FAVOURITES, Match, Neighbour, Place, Recommender, named
 
 FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
@@ -20,14 +19,14 @@ def page() -> None:
     st.caption(
         f"Each {word().item} has a list of {word().items} that go with it. Recommendations are made from these lists."
     )
-    search(recommender, f"Search {word().items}", explore, icon=":material/arrow_forward:")
+    search(f"Search {word().items}", explore, icon=":material/arrow_forward:")
     if not st.query_params.get("movie"):
         start(recommender)
     movie = chosen(recommender)
     rows = recommender.similar(movie.movie_id, st.session_state.get("length", FIRST)) if movie else []
     if movie:
         show_list(movie, rows)
-    show_map(places_of(str(release.release_dir(warehouse(), recommender.release_id))), movie, rows)
+    show_map(places_of(str(recommender.folder)), movie, rows)
 
 
 def start(recommender: Recommender) -> None:

@@ -1,5 +1,6 @@
 """The page for visitors: search for titles, pick favourites, get ten with reasons, and steer."""
 
+import contextlib
 import threading
 from urllib.parse import urlencode
 
@@ -11,6 +12,7 @@ from app.cards import card
 from app.posters import posters
 from app.search import SUGGESTIONS, search
 from app.shared import live_release, plain, settings, word
+from pipeline.config import PipelineError
 from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, Steering, named
 
 AT_ONCE = 2
@@ -40,7 +42,7 @@ def draw() -> None:
     full = f"{MAX_FAVOURITES} favourites are the limit: take one off the list first"
     full = full if len(favourites) >= MAX_FAVOURITES else ""
     label, taken = f"{word().Items} you love", [*favourites, *dislikes]
-    search(recommender, label, pick, icon=":material/add:", taken=taken, full=full)
+    search(label, pick, icon=":material/add:", taken=taken, full=full)
     with st.container():  # however much is in it, what follows keeps its place, and stays open
         picked(recommender)
     controls = "Steer: genres, years, hidden gems, variety"
@@ -130,7 +132,7 @@ def picked(recommender: Recommender) -> None:
                 if movie.movie_id not in state.dislikes:
                     st.button(plain(named(movie)), key=f"start-{movie.movie_id}", on_click=pick,
                               args=(movie.movie_id,), icon=":material/add:")  # fmt: skip
-            st.button("Show me an example", key="example", on_click=show_example, args=(recommender,),
+            st.button("Show me an example", key="example", on_click=show_example,
                       icon=":material/auto_awesome:")  # fmt: skip
     if dislikes:
         with st.container(horizontal=True, key="dislikes", gap="small", vertical_alignment="center"):
@@ -142,10 +144,11 @@ def picked(recommender: Recommender) -> None:
                 )  # fmt: skip
 
 
-def show_example(recommender: Recommender) -> None:
+def show_example() -> None:
     """Pick the configured example favourites."""
-    for movie in recommender.example(settings().example.favourites):
-        pick(movie.movie_id)
+    with contextlib.suppress(PipelineError):  # the page that is drawn next says it
+        for movie in live_release().example(settings().example.favourites):
+            pick(movie.movie_id)
 
 
 def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.shared import plain, settings
-from pipeline.recommend import Recommender, named
+from app.shared import live_release, plain, settings, sorry
+from pipeline.config import PipelineError
+from pipeline.recommend import named
 
 SUGGESTIONS = 6
 KEYS = f"<script>{Path(__file__).with_name('search.js').read_text(encoding='utf-8')}</script>"
 
 
 def search(
-    recommender: Recommender,
     label: str,
     choose: Callable[[int], None],
     *,
@@ -28,14 +28,12 @@ def search(
     ids not to suggest. full: why the field takes no more; empty where it does.
     """
     with st.container(key="search-area", gap=None):
-        field(recommender, label, choose, icon, set(taken), full)
+        field(label, choose, icon, set(taken), full)
         st.html(KEYS, unsafe_allow_javascript=True)
 
 
 @st.fragment
-def field(
-    recommender: Recommender, label: str, choose: Callable[[int], None], icon: str, taken: Collection[int], full: str
-) -> None:
+def field(label: str, choose: Callable[[int], None], icon: str, taken: Collection[int], full: str) -> None:
     """Draw the field and the suggestions, apart from the page: it is drawn anew only once one is taken."""
     if st.session_state.pop("was_taken", False):
         st.rerun()
@@ -50,16 +48,18 @@ def field(
         help=full or None,
     )
     with st.container(key="suggestions" if text else None, gap="xsmall"):
-        said = suggestions(recommender, text, choose, icon, taken) if text else ""
+        said = suggestions(text, choose, icon, taken) if text else ""
     # For screen readers; by the text, search.js knows what was looked for.
     st.html(f'<p class="found" role="status" data-text="{escape(text)}">{escape(said)}</p>')
 
 
-def suggestions(
-    recommender: Recommender, text: str, choose: Callable[[int], None], icon: str, taken: Collection[int]
-) -> str:
+def suggestions(text: str, choose: Callable[[int], None], icon: str, taken: Collection[int]) -> str:
     """Draw what the text finds, and return how much that is, in words."""
-    found = recommender.search(text, SUGGESTIONS + len(taken))
+    try:  # the release that is live now: the page may have been drawn from one that is gone
+        found = live_release().search(text, SUGGESTIONS + len(taken))
+    except PipelineError as error:
+        sorry(error)
+        return ""
     matches = [match for match in found if match.movie_id not in taken][:SUGGESTIONS]
     for match in matches:
         genres = ", ".join(match.genres[:3])

@@ -1,21 +1,26 @@
 """What the pages share: the settings they were started with, the opened releases, and titles as plain text."""
 
 import argparse
+import contextlib
+import logging
 import os
 import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import streamlit as st
 
 from pipeline import config as configuration
-from pipeline import release
+from pipeline import release, serving
+from pipeline.config import PipelineError
 from pipeline.recommend import Recommender
 
 OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
 MAX_FIRST = 2**30  # bytes of a release that the page fetches for itself
 DRAWN = re.compile(r"https?(?=:)|www(?=\.)|@|(?<=:)(?:material(?=/)|streamlit(?=:))", re.IGNORECASE)
+FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\"]+/)*")  # of an absolute path, all but its last name
 NOTHING, WRONG = ":material/info:", ":material/warning:"  # icons that need no font of the visitor's
 
 
@@ -37,7 +42,13 @@ def live_release() -> Recommender:
     """Return the live release, opened. Raises PipelineError when there is none."""
     if (source := os.environ.get("RELEASE_URL")) and release.current_id(warehouse()) is None:
         first_release(source)
-    return open_release(str(release.release_dir(warehouse())))
+    folder = release.release_dir(warehouse())
+    try:
+        return open_release(str(folder))
+    except PipelineError:
+        if (now := release.release_dir(warehouse())) == folder:
+            raise
+        return open_release(str(now))  # the other one was replaced and retired before it was open
 
 
 @st.cache_resource(show_spinner="Fetching the first release")
@@ -48,10 +59,55 @@ def first_release(source: str) -> None:
     archive.fetch(warehouse(), source, max_bytes=MAX_FIRST)
 
 
-@st.cache_resource(max_entries=OPEN_RELEASES, on_release=lambda recommender: recommender.close(), show_spinner=False)
+class Opened(NamedTuple):
+    """An open release, and which file its database was when it was opened: inode and time of the last change."""
+
+    recommender: Recommender
+    file: tuple[int, int] | None
+
+
 def open_release(folder: str) -> Recommender:
-    """Return the opened release; one per folder, shared by all visitors. A new release has a new folder."""
-    return Recommender(Path(folder))
+    """Return the opened release, shared by all visitors; opened anew once its database was mended. Raises
+    PipelineError."""
+    return opened(folder).recommender
+
+
+def still(release: Opened) -> bool:
+    """Tell whether an open release's database is the file that it was; if not, close it: as long as it is open, DuckDB
+    gives every new connection to this path the old file."""
+    if database_of(release.recommender.folder) in (release.file, None):
+        return True
+    release.recommender.close()
+    return False
+
+
+# What is put out of here is closed by Python as the last one who asks it lets go of it.
+@st.cache_resource(max_entries=OPEN_RELEASES, validate=still, show_spinner=False)
+def opened(folder: str) -> Opened:
+    """Open a release."""
+    file = database_of(Path(folder))
+    return Opened(Recommender(Path(folder)), file)
+
+
+def database_of(folder: Path) -> tuple[int, int] | None:
+    """Return which file a release's database is; None where there is none."""
+    with contextlib.suppress(OSError):
+        found = (folder / serving.DATABASE).stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
+
+
+def sorry(error: PipelineError) -> None:
+    """Draw an error as a sentence; the server's log has it with the folders, which are no visitor's business."""
+    logging.getLogger(__name__).error("%s", error)
+    st.info(f"No recommendations just now, sorry. For who runs this page: {without_folders(str(error))}", icon=NOTHING)
+
+
+def without_folders(text: str) -> str:
+    """Return text with the last name only of each absolute path."""
+    with contextlib.suppress(PipelineError):
+        text = text.replace(f"{warehouse().absolute().parent}/", "")  # this one may have blanks in it
+    return FOLDERS.sub("", text)
 
 
 def plain(text: str) -> str:

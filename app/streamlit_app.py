@@ -11,7 +11,7 @@ import streamlit as st
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
 from app import films
-from app.shared import NOTHING, live_release, settings
+from app.shared import live_release, settings, sorry
 from pipeline.config import PipelineError
 
 STYLE = Path(__file__).with_name("style.css")
@@ -37,10 +37,10 @@ def main() -> None:
         live_release()
         if page is not pages[0]:
             st.session_state.pop("address", None)  # of the first page: now it is this one's
+        page.run()
     except PipelineError as error:
-        st.info(f"There is nothing to recommend from yet. {error}", icon=NOTHING)
+        sorry(error)
         st.stop()
-    page.run()
     with st.container(horizontal=True, key="elsewhere"):  # on a phone, where the bar at the top hides them
         for other in pages:
             if other is not page:

@@ -165,7 +165,7 @@ class Recommender:
         Raises PipelineError when the database cannot be opened.
         """
         self.release_id = folder.name
-        self._folder = folder
+        self.folder = folder
         self._connection = connection or serving.connect(folder)
 
     def close(self) -> None:
@@ -306,7 +306,7 @@ class Recommender:
 
     def query(self, statement: str, bounds: analyst.Bounds = analyst.BOUNDS) -> analyst.Answer:
         """Return what serving.duckdb answers to an analyst's query, see analyst.ask. Raises PipelineError."""
-        return analyst.ask(self._folder, statement, bounds)
+        return analyst.ask(self.folder, statement, bounds)
 
     def places(self, genres: int = 8) -> list[Place]:
         """Return the map of the catalogue, better-known titles first; empty when the release has none.
@@ -340,6 +340,8 @@ class Recommender:
         except duckdb.Error as error:
             if missing_ok and isinstance(error, duckdb.CatalogException):
                 return []
+            if isinstance(error, duckdb.ConnectionException):
+                raise PipelineError(f"{self.release_id}: this release has been closed; ask again") from error
             raise PipelineError(
                 f"{self.release_id}: this release cannot answer ({str(error).splitlines()[0]}); it is damaged or "
                 "was made by another version: go back with `python -m pipeline rollback`, or run ./spark-submit.sh"

@@ -1,14 +1,18 @@
 """The page's logic, without a browser."""
 
 import html
+import os
 import re
+import shutil
 import sys
 
+import duckdb
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.address import Choice, from_address, to_address
 from app.cards import match_bar
+from app.shared import without_folders
 from pipeline.recommend import Steering
 from pipeline.sessions import Sessions
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, ROOT, publish
@@ -210,12 +214,60 @@ def test_an_empty_warehouse_is_one_friendly_sentence(tmp_path, monkeypatch):
     assert "./spark-submit.sh" in page.info[0].value
 
 
-def test_a_release_that_cannot_answer_is_one_friendly_sentence(tmp_path, monkeypatch):
-    folder = publish(tmp_path)
-    (folder / "serving.duckdb").write_bytes(b"not a database" * 1000)
+def overwrite(database):
+    database.write_bytes(b"not a database" * 1000)
+
+
+def without(what):
+    """Return what puts a copy of a database in its place that lacks something."""
+
+    def replace(database):
+        copy = shutil.copy(database, database.with_suffix(".copy"))
+        with duckdb.connect(copy) as connection:
+            connection.execute(f"drop {what}")
+        os.replace(copy, database)
+
+    return replace
+
+
+@pytest.mark.parametrize(
+    "damage", [overwrite, without("table neighbours"), without("table movies"), without("macro table search_movies")]
+)
+def test_a_release_that_is_damaged_under_an_open_page_is_one_sentence_until_it_is_mended(
+    tmp_path, monkeypatch, caplog, damage
+):
+    database = publish(tmp_path / "some where") / "serving.duckdb"
+    page = open_page(tmp_path / "some where", monkeypatch, likes="1")
+    whole = films(page)
+    kept = shutil.copy2(database, tmp_path / "kept")
+    damage(database)
+    find(page, "heat")
+    said = [info.value for info in page.info if "No recommendations just now" in info.value]
+    assert not page.exception and len(set(said)) == 1
+    assert "pipeline rollback" in said[0] and str(tmp_path) not in said[0]
+    if damage is overwrite:
+        assert str(database) in caplog.text
+    os.replace(kept, database)
+    page.run()
+    assert films(page) == whole and not [info for info in page.info if "just now" in info.value]
+
+
+def test_a_wrong_setting_is_one_sentence(tmp_path, monkeypatch):
+    import streamlit as st
+
+    publish(tmp_path)
     page = open_page(tmp_path, monkeypatch)
-    assert not page.exception
-    assert "rollback" in page.info[0].value
+    monkeypatch.setattr(sys, "argv", ["streamlit_app.py", "--set", "als.rnak=8"])
+    st.cache_resource.clear()
+    page.run()
+    assert not page.exception and "No recommendations just now" in page.info[0].value
+    assert "did you mean 'als.rank'" in page.info[0].value
+
+
+def test_folders_are_left_out_of_what_visitors_see():
+    assert without_folders("/srv/a/CURRENT: 'x' (Error: \"/srv/b c/d.db\"); run ./spark-submit.sh or http://a/b/c") == (
+        "CURRENT: 'x' (Error: \"b c/d.db\"); run ./spark-submit.sh or http://a/b/c"
+    )
 
 
 def test_a_new_release_is_picked_up_by_an_open_page(tmp_path, monkeypatch):

@@ -229,6 +229,13 @@ def test_threads_share_a_recommender(recommender):
     assert answers == [expected] * 160
 
 
+def test_one_that_was_closed_is_not_called_damaged(warehouse):
+    closed = Recommender(release.release_dir(warehouse))
+    closed.close()
+    with pytest.raises(PipelineError, match="has been closed"):
+        closed.recommend([1])
+
+
 def test_similar_is_the_stored_list(recommender):
     rows = recommender.similar(1, k=2)
     assert [(row.rank, row.movie_id, row.title, row.similarity) for row in rows] == [

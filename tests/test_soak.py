@@ -5,6 +5,7 @@
 
 import itertools
 import os
+import shutil
 import sys
 import threading
 import time
@@ -90,6 +91,36 @@ def soak(warehouse, monkeypatch, *, queries, publishes):
 def test_releases_change_under_many_clients(tmp_path, monkeypatch):
     wrong, done, _ = soak(tmp_path, monkeypatch, queries=500, publishes=6)
     assert wrong == [] and done >= 500
+
+
+def test_a_release_is_open_until_the_last_who_asks_it_lets_go(tmp_path, monkeypatch):
+    from app import shared
+
+    monkeypatch.setattr(sys, "argv", ["app", "--set", f"warehouse.dir={tmp_path}"])
+    publish_numbered(tmp_path, 0)
+    held, opened = shared.live_release(), []
+    _, before = resident_and_handles()
+    for number in range(1, shared.OPEN_RELEASES + 1):
+        publish_numbered(tmp_path, number)
+        opened.append(shared.live_release().release_id)
+    assert len(set(opened)) == len(opened)
+    assert held.similar(1, 1)[0].similarity == 0.5
+    assert resident_and_handles()[1] == before + shared.OPEN_RELEASES
+    del held
+    assert resident_and_handles()[1] == before + shared.OPEN_RELEASES - 1
+
+
+def test_a_release_that_is_retired_as_it_is_opened_gives_way_to_the_one_after_it(tmp_path, monkeypatch):
+    from app import shared
+
+    monkeypatch.setattr(sys, "argv", ["app", "--set", f"warehouse.dir={tmp_path}"])
+    publish_numbered(tmp_path, 0)
+    before, live_dir = release.release_dir(tmp_path), release.release_dir
+    name, _ = publish_numbered(tmp_path, 1)
+    shutil.rmtree(before)
+    answers = iter([before])
+    monkeypatch.setattr(release, "release_dir", lambda *arguments: next(answers, None) or live_dir(*arguments))
+    assert shared.live_release().release_id == name
 
 
 @pytest.mark.exhaustive
