@@ -11,18 +11,25 @@ from app.address import Choice, from_address, to_address
 from app.cards import card
 from app.posters import posters
 from app.search import SUGGESTIONS, search
-from app.shared import live_release, plain, settings, word
+from app.shared import NOTHING, live_release, plain, settings, word
 from pipeline.config import PipelineError
 from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, Steering, named
 
 AT_ONCE = 2
+PATIENCE = 10  # seconds until a visitor whose turn does not come is told so
 LENGTH = 10
 
 
 def page() -> None:
     """Draw the page, when it is its turn."""
-    with turns():
+    if not turns().acquire(timeout=PATIENCE):
+        st.info("Many people are here just now. Please try again in a moment.", icon=NOTHING)
+        st.button("Try again")
+        return
+    try:
         draw()
+    finally:
+        turns().release()
 
 
 @st.cache_resource(show_spinner=False)

@@ -11,6 +11,7 @@ from pipeline.config import PipelineError
 from pipeline.recommend import named
 
 SUGGESTIONS = 6
+MAX_TEXT = 200  # characters that are looked at, and sent back
 KEYS = f"<script>{Path(__file__).with_name('search.js').read_text(encoding='utf-8')}</script>"
 
 
@@ -47,6 +48,7 @@ def field(label: str, choose: Callable[[int], None], icon: str, taken: Collectio
         disabled=bool(full),
         help=full or None,
     )
+    text = text[:MAX_TEXT]
     with st.container(key="suggestions" if text else None, gap="xsmall"):
         said = suggestions(text, choose, icon, taken) if text else ""
     # For screen readers; by the text, search.js knows what was looked for.

@@ -22,21 +22,30 @@ from streamlit.starlette import App
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
-from app.shared import live_release
+from app.shared import live_release, without_folders
 from pipeline import readiness
 from pipeline.config import PipelineError
 
 STYLE = Path(__file__).with_name("style.css")
+AT_MOST_OLD = 1  # seconds of an answer of /ready
 # Streamlit's scripts for what the page draws first
 DRAWN_FIRST = ("Html", "purify.es", "TextInput", "TextField", "Button", "Multiselect", "Slider", "Feedback")
 
 
 def ready(request: Request) -> PlainTextResponse:
-    """Ask the release that visitors are answered from, in a thread of its own."""
+    """Answer in a thread of its own."""
+    text, status = state()
+    return PlainTextResponse(text, status_code=status)
+
+
+@streamlit.cache_data(ttl=AT_MOST_OLD, show_spinner=False)
+def state() -> tuple[str, int]:
+    """Ask the release that visitors are answered from; return what it says and the status that goes with it. However
+    many ask, it is asked once at a time, and what it said holds for a second."""
     try:
-        return PlainTextResponse(readiness.check(live_release()))
+        return readiness.check(live_release()), 200
     except PipelineError as error:
-        return PlainTextResponse(f"not ready: {error}", status_code=503)
+        return f"not ready: {without_folders(str(error))}", 503
 
 
 @contextlib.asynccontextmanager

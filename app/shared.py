@@ -19,6 +19,7 @@ from pipeline.recommend import Recommender
 
 OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
 MAX_FIRST = 2**30  # bytes of a release that the page fetches for itself
+FETCH_AGAIN = 300  # seconds after a fetch that failed
 DRAWN = re.compile(r"https?(?=:)|www(?=\.)|@|(?<=:)(?:material(?=/)|streamlit(?=:))", re.IGNORECASE)
 FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\"]+/)*")  # of an absolute path, all but its last name
 NOTHING, WRONG = ":material/info:", ":material/warning:"  # icons that need no font of the visitor's
@@ -40,8 +41,9 @@ def warehouse() -> Path:
 
 def live_release() -> Recommender:
     """Return the live release, opened. Raises PipelineError when there is none."""
-    if (source := os.environ.get("RELEASE_URL")) and release.current_id(warehouse()) is None:
-        first_release(source)
+    source = os.environ.get("RELEASE_URL")
+    if source and release.current_id(warehouse()) is None and (failed := first_release(source)):
+        raise PipelineError(failed)
     folder = release.release_dir(warehouse())
     try:
         return open_release(str(folder))
@@ -51,12 +53,17 @@ def live_release() -> Recommender:
         return open_release(str(now))  # the other one was replaced and retired before it was open
 
 
-@st.cache_resource(show_spinner="Fetching the first release")
-def first_release(source: str) -> None:
-    """Fetch a packed release where a host can run nothing before the page; once, whoever asks. Raises PipelineError."""
+@st.cache_resource(show_spinner="Fetching the first release", ttl=FETCH_AGAIN)
+def first_release(source: str) -> str:
+    """Fetch a packed release where a host can run nothing before the page; once, whoever asks. Return why it could not
+    be had: remembered for some minutes, as every visitor would else download it once more; nothing when it was."""
     from pipeline import archive  # brings requests, which the page can do without
 
-    archive.fetch(warehouse(), source, max_bytes=MAX_FIRST)
+    try:
+        archive.fetch(warehouse(), source, max_bytes=MAX_FIRST)
+    except PipelineError as error:
+        return str(error)
+    return ""
 
 
 class Opened(NamedTuple):

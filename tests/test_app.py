@@ -10,9 +10,12 @@ import duckdb
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import films as app_films
 from app.address import Choice, from_address, to_address
 from app.cards import match_bar
 from app.shared import without_folders
+from pipeline import archive
+from pipeline.config import PipelineError
 from pipeline.recommend import Steering
 from pipeline.sessions import Sessions
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, ROOT, publish
@@ -200,6 +203,39 @@ def test_a_cold_favourite_is_labelled(page):
     press(find(page, "unseen"), "pick-9")
     assert any("Crime" in film and "Much liked in the genres of Unseen " in film for film in films(page))
     assert any("Action Much liked by everyone" in film for film in films(page))
+
+
+def test_a_long_text_is_cut(page):
+    find(page, "toy story" + " " * 300 + "x" * 5000)
+    assert keyed(page, "pick-")[0].startswith("**Toy Story")
+    (found,) = [element.proto.body for element in page.get("html") if "data-text" in element.proto.body]
+    assert len(found) < 400
+
+
+def test_who_gets_no_turn_is_told_so_and_may_try_again(page, monkeypatch):
+    monkeypatch.setattr(app_films, "PATIENCE", 0.05)
+    for _ in range(app_films.AT_ONCE):
+        app_films.turns().acquire()
+    page.run()
+    assert "Many people are here" in page.info[0].value and films(page) == []
+    for _ in range(app_films.AT_ONCE):
+        app_films.turns().release()
+    page.button[0].click().run()
+    assert films(page) and len(keyed(page, "start-")) > 0
+
+
+def test_a_first_release_that_cannot_be_had_is_not_asked_for_by_every_visitor(tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(*arguments, **options):
+        asked.append(arguments)
+        raise PipelineError("release.zip: cannot be fetched")
+
+    monkeypatch.setattr(archive, "fetch", fetch)
+    monkeypatch.setenv("RELEASE_URL", "http://127.0.0.1:9/release.zip")
+    page = open_page(tmp_path, monkeypatch)
+    page.run()
+    assert "cannot be fetched" in page.info[0].value and len(asked) == 1
 
 
 def test_nothing_found_is_said(page):

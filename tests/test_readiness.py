@@ -3,11 +3,16 @@
 import http.server
 import re
 import shutil
+import sys
 import threading
+import time
 import urllib.request
 
+import pytest
+import websockets.sync.client
+
 from benchmarks.page import served
-from pipeline import release
+from pipeline import readiness, release
 from pipeline.__main__ import main
 from tests.conftest import ROOT, publish
 
@@ -34,10 +39,40 @@ def test_the_page_says_so_over_http(warehouse, tmp_path, capsys):
     with served(tmp_path, script="app/server.py") as (address, _):
         code, line = ready(capsys, address)
         assert code == 1 and "not ready: " in line and line.count("\n") == 1
+        assert str(tmp_path) not in line
         shutil.copytree(warehouse, tmp_path, dirs_exist_ok=True)
+        time.sleep(1.1)  # an answer may be a second old
         assert ready(capsys, address) == (0, f"ready: release {release.current_id(tmp_path)} answers\n")
     code, line = ready(capsys, address)
     assert code == 1 and "no answer (ConnectionError)" in line
+
+
+def test_many_who_ask_at_once_cost_one_recommendation(warehouse, monkeypatch):
+    from app import server
+
+    asked, check = [], readiness.check
+    monkeypatch.setattr(
+        readiness, "check", lambda recommender: asked.append(1) or time.sleep(0.1) or check(recommender)
+    )
+    monkeypatch.setattr(sys, "argv", ["server.py", "--set", f"warehouse.dir={warehouse}"])
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(server.ready(None).status_code)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 8 and len(asked) == 1
+
+
+def test_a_browser_may_not_send_much_at_once(warehouse):
+    with served(warehouse, script="app/server.py") as (address, _):
+        url = f"{address.replace('http', 'ws', 1)}/_stcore/stream"
+        with websockets.sync.client.connect(url, subprotocols=["streamlit"]) as socket:
+            socket.send(b"\0" * 1_100_000)
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                while True:
+                    socket.recv(timeout=20)
+    assert closed.value.rcvd.code == 1009  # "message too big"
 
 
 def test_the_page_comes_with_its_style_and_the_scripts_it_begins_with(tmp_path):
