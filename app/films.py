@@ -78,6 +78,10 @@ def begin(recommender: Recommender, catalogue: Catalogue) -> None:
     """On a first visit, and where the browser went back, take the choice from the address; under a new release take it
     along as far as it goes."""
     state, address = st.session_state, st.query_params.to_dict()
+    # A browser that went back sends an address and no click. A click may be quicker than the address that the one before
+    # it led to: what the browser then sends was left behind, and nothing is taken from it.
+    clicked = state.pop(keep.ASKED, False)
+    clicked = clicked or ("address" in state and to_address(steer.chosen(state.catalogue)) != state.address)
     if "catalogue" not in state:
         choice = keep.opened() or from_address(address)
     elif state.release_id != recommender.release_id:
@@ -85,7 +89,7 @@ def begin(recommender: Recommender, catalogue: Catalogue) -> None:
     elif "address" not in state:  # back from another page
         state.steers = steered(steer.chosen(catalogue))
         return
-    elif address and keep.PARAMETER not in address and address != state.address:
+    elif keep.PARAMETER not in address and address != state.address and not clicked:
         choice = from_address(address)
     else:
         return

@@ -12,6 +12,7 @@ from pipeline.config import PipelineError
 from pipeline.sessions import MAX_NAME, TOKEN_BYTES, Sessions
 
 PARAMETER = "session"  # of the address
+ASKED = "asked_to_keep"  # in the visit's state: by a click that leaves the choice as it is
 THUMBS = {1: 1, 0: -1, None: 0}  # from st.feedback's answer to what is stored; None: taken back
 
 
@@ -75,6 +76,7 @@ def link(address: dict[str, str]) -> str:
 def save(name: str, choice: Choice) -> None:
     """Save the choice under this name, in the session that is open or in a new one."""
     state = st.session_state
+    state[ASKED] = True
     try:
         state.token = _store().save(name, urlencode(to_address(choice)), state.get("token"))
     except PipelineError as error:
@@ -87,6 +89,7 @@ def save(name: str, choice: Choice) -> None:
 def delete() -> None:
     """Delete the session that is open, and the visitor's thumbs."""
     state = st.session_state
+    state[ASKED] = True
     try:
         _store().delete(state.token)
     except PipelineError as error:
@@ -111,6 +114,7 @@ def thumb(movie_id: int, release_id: str, favourites: tuple[int, ...]) -> None:
 def give(movie_id: int, release_id: str, favourites: list[int]) -> None:
     """Keep a thumb, under the open session or, without one, under a number that only this visit knows."""
     state = st.session_state
+    state[ASKED] = True
     visitor = state.setdefault("token", secrets.token_urlsafe(TOKEN_BYTES))
     try:
         _store().give_feedback(visitor, release_id, movie_id, THUMBS[state[f"thumb-{movie_id}"]], favourites)

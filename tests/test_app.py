@@ -142,6 +142,36 @@ def test_the_address_gives_the_same_page_again(warehouse, monkeypatch):
     assert films(again) == films(page) and films(page) != films(open_page(warehouse, monkeypatch, likes="1,3"))
 
 
+def go(page, **address):
+    """Have the browser send what it has as its address."""
+    page.query_params.clear()
+    for name, value in address.items():
+        page.query_params[name] = value
+    return page
+
+
+def test_a_click_that_is_faster_than_the_address_takes_nothing_back(warehouse, monkeypatch):
+    page = open_page(warehouse, monkeypatch, likes="3")
+    press(page, "more-6")
+    press(go(page, likes="3"), "less-5")
+    assert dict(page.query_params) == {"likes": "3,6", "not": "5"}
+    go(page, likes="3").select_slider(key="hidden").set_value(0.5).run()
+    assert dict(page.query_params) == {"likes": "3,6", "not": "5", "hidden": "0.5"}
+    go(page, likes="3").feedback(key="thumb-1").set_value(1).run()
+    assert dict(page.query_params) == {"likes": "3,6", "not": "5", "hidden": "0.5"}
+    (warehouse / "sessions.sqlite").unlink()
+
+
+def test_back_takes_back_a_click(warehouse, monkeypatch):
+    page = open_page(warehouse, monkeypatch)
+    press(find(page, "heat 1995"), "pick-3")
+    press(page, "more-6")
+    go(page, likes="3").run()
+    assert keyed(page, "drop-") == ["Heat \\(1995\\)"]
+    go(page).run()
+    assert keyed(page, "drop-") == [] and "what most people like" in page.subheader[0].value
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
