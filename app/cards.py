@@ -1,9 +1,10 @@
 """A recommendation as a card: HTML of our own with everything from the catalogue escaped."""
 
+from collections.abc import Collection
 from html import escape
 from zlib import crc32
 
-from pipeline.recommend import Recommendation
+from pipeline.recommend import Because, Recommendation
 
 # The hue of a drawn poster, in degrees, by the first genre that is here; others have their own.
 HUES = {
@@ -33,17 +34,24 @@ SMALL_WORDS = {
 WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.2, "fair"), (0.0, "distant")]
 
 
-def card(row: Recommendation, strength: float | None, poster: str | None, explore: str, best: float = 5.0) -> str:
+def card(
+    row: Recommendation,
+    strength: float | None,
+    poster: str | None,
+    explore: str,
+    best: float = 5.0,
+    hardly_rated: Collection[int] = (),
+) -> str:
     """Return a card's HTML. strength: see Recommender.strengths, None where the favourites have no lists. poster: an
     image as a data: address, None for a drawn one. explore: where the title's own list is. best: the most stars there
-    are."""
+    are. hardly_rated: the favourites whose lists come from what the titles are, not from people."""
     year = f'<span class="year">{row.year}</span>' if row.year else ""
     return (
         f'<article class="film">{poster_image(row, poster)}<div class="about">'
         f'<h3><span class="rank">{row.rank}</span> {escape(row.title)} {year}</h3>'
         f'<p class="genres">{" · ".join(map(escape, row.genres)) or "no genres listed"}</p>'
         f"{match_bar(strength)}"
-        f'<p class="because">{reason(row)}</p>'
+        f'<p class="because">{reason(row, hardly_rated)}</p>'
         f'<p class="facts">{" · ".join(facts(row, explore, best))}</p>'
         "</div></article>"
     )
@@ -72,10 +80,15 @@ def match_bar(strength: float | None) -> str:
     )
 
 
-def reason(row: Recommendation) -> str:
-    """Return in words, as HTML, why a movie is recommended."""
-    share = (lambda because: f" {because.share:.0%}") if len(row.because) > 1 else lambda because: ""
-    shares = " · ".join(f"<b>{escape(because.title)}</b>{share(because)}" for because in row.because[:4])
+def reason(row: Recommendation, hardly_rated: Collection[int] = ()) -> str:
+    """Return in words, as HTML, why a movie is recommended; hardly_rated: see card."""
+
+    def said(because: Because) -> str:
+        share = f" {because.share:.0%}" if len(row.because) > 1 else ""
+        by_what = ", by its genres and year" if because.movie_id in hardly_rated and row.source == "neighbours" else ""
+        return f"<b>{escape(because.title)}</b>{share}{by_what}"
+
+    shares = " · ".join(map(said, row.because[:4]))
     if len(row.because) > 4:
         shares += f" · and {len(row.because) - 4} more"
     if row.source == "neighbours":

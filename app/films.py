@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from pathlib import Path
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -12,6 +13,7 @@ from app.cards import card
 from app.posters import posters
 from app.search import SUGGESTIONS, search
 from app.shared import NOTHING, live_release, plain, settings, word
+from pipeline import release
 from pipeline.config import PipelineError
 from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, Steering, named
 
@@ -74,12 +76,20 @@ def starters_of(_recommender: Recommender, release_id: str) -> list[Match]:
     return _recommender.starters(SUGGESTIONS)
 
 
+@st.cache_data(max_entries=4, show_spinner=False)
+def enough_ratings(folder: str) -> int:
+    """Return how many ratings a title of a release needs for people to count in its list, as far as that is known."""
+    with contextlib.suppress(PipelineError, KeyError):
+        return max(1, release.read_manifest(Path(folder))["config"]["neighbours"]["min_support"])
+    return 1
+
+
 def begin(recommender: Recommender, catalogue: Catalogue) -> None:
     """On a first visit, and where the browser went back, take the choice from the address; under a new release take it
     along as far as it goes."""
     state, address = st.session_state, st.query_params.to_dict()
-    # A browser that went back sends an address and no click. A click may be quicker than the address that the one before
-    # it led to: what the browser then sends was left behind, and nothing is taken from it.
+    # A browser that went back sends an address and no click. A click may be quicker than the address that the one
+    # before it led to: what the browser then sends was left behind, and nothing is taken from it.
     clicked = state.pop(keep.ASKED, False)
     clicked = clicked or ("address" in state and to_address(steer.chosen(state.catalogue)) != state.address)
     if "catalogue" not in state:
@@ -183,26 +193,33 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     if len(rows) < LENGTH:
         few = "No other title fits" if not rows else f"Only {len(rows)} fit"
         st.info(f"{few}. {steer.wider(choice.steering)}", icon=":material/filter_alt:")
+    enough = enough_ratings(str(recommender.folder))
+    hardly_rated = [movie for movie in recommender.movies(favourites) if movie.n_ratings < enough]
     strengths = recommender.strengths(favourites, rows, choice.steering) if favourites else {}
     if strengths:
-        st.caption(in_words(choice.steering, len(favourites)))
+        st.caption(in_words(choice.steering, len(favourites), hardly_rated))
+    cold = {movie.movie_id for movie in hardly_rated}
     images = posters([row.tmdb_id for row in rows])
     for pair in zip(rows[::2], [*rows[1::2], None][: len(rows[::2])], strict=True):
         for column, row in zip(st.columns(2, gap="medium"), pair, strict=True):
             if row:
                 with column:
-                    film(row, strengths.get(row.movie_id), images.get(row.tmdb_id or 0), recommender.release_id, choice)
+                    image = images.get(row.tmdb_id or 0)
+                    film(row, strengths.get(row.movie_id), image, recommender.release_id, choice, cold)
     with st.expander("Show me the SQL", icon=":material/database:"):
         st.markdown("This list is one query. Ask it yourself: `python -m pipeline sql`, or any DuckDB that has the "
                     "release's `serving.duckdb` open.")  # fmt: skip
         st.code(recommender.sql(favourites, LENGTH, choice.steering), language="sql", wrap_lines=True)
 
 
-def in_words(steering: Steering, n_favourites: int) -> str:
+def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match]) -> str:
     """Return what the figures on the cards mean, and why their order may not be that of the matches."""
     words = "Match: 100% is what goes best with your favourites in the whole catalogue."
     if n_favourites > 1:
         words += " The % after a favourite is how much it counted."
+    if hardly_rated:
+        titles = " and ".join(plain(named(movie)) for movie in hardly_rated)
+        words += f" Hardly anyone has rated {titles}: what goes with it is found by its genres and year."
     if steering.dislikes:
         words += " What resembles a title that is not for you moves down or goes."
     if said := steer.in_words(steering):
@@ -210,12 +227,14 @@ def in_words(steering: Steering, n_favourites: int) -> str:
     return words
 
 
-def film(row: Recommendation, strength: float | None, poster: str | None, release_id: str, choice: Choice) -> None:
-    """Draw one card with its buttons."""
+def film(
+    row: Recommendation, strength: float | None, poster: str | None, release_id: str, choice: Choice, cold: set[int]
+) -> None:
+    """Draw one card with its buttons; cold: favourites that hardly anyone has rated."""
     # it opens beside this page, and takes the choice along
     explore = f"explore?{urlencode({'movie': row.movie_id, **to_address(choice)})}"
     with st.container(border=True, key=f"film-{row.movie_id}", height="stretch", gap="small"):
-        st.html(card(row, strength, poster, explore, best=settings().data.max_rating))
+        st.html(card(row, strength, poster, explore, settings().data.max_rating, cold))
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom", height="stretch"):
             full = len(st.session_state.favourites) >= MAX_FAVOURITES
             st.button("More like this", key=f"more-{row.movie_id}", on_click=pick, args=(row.movie_id,),

@@ -18,7 +18,7 @@ from pipeline import archive
 from pipeline.config import PipelineError
 from pipeline.recommend import Steering
 from pipeline.sessions import Sessions
-from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, ROOT, publish
+from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, ROOT, publish, write_build
 
 
 @pytest.fixture
@@ -233,6 +233,21 @@ def test_a_cold_favourite_is_labelled(page):
     press(find(page, "unseen"), "pick-9")
     assert any("Crime" in film and "Much liked in the genres of Unseen " in film for film in films(page))
     assert any("Action Much liked by everyone" in film for film in films(page))
+
+
+def test_a_favourite_that_hardly_anyone_rated_is_not_praised_as_if_people_had(tmp_path, monkeypatch):
+    lists = [*NEIGHBOURS, (9, 3, 1, 0.5), (9, 4, 2, 0.25)]
+    build = write_build(tmp_path, neighbours=lists)
+    build.record("config", {"neighbours": {"min_support": 7}})
+    build.publish(k=4, als_rank=2, min_support=1)
+    page = open_page(tmp_path, monkeypatch, likes="9,5")
+    assert "Because you liked The Matrix 50% · Unseen 50%, by its genres and year ★" in films(page)[0]
+    caption = next(caption.value for caption in page.caption if "Match" in caption.value)
+    assert "Hardly anyone has rated Unseen:" in caption and "Matrix" not in caption
+    page = open_page(tmp_path, monkeypatch, likes="3,4")
+    caption = next(caption.value for caption in page.caption if "Match" in caption.value)
+    assert "Hardly anyone has rated The Heat \\(2013\\):" in caption
+    assert not any("by its genres" in film for film in films(open_page(tmp_path, monkeypatch, likes="3")))
 
 
 def test_a_long_text_is_cut(page):
