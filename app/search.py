@@ -44,7 +44,7 @@ def field(label: str, choose: Callable[[int], None], icon: str, taken: Collectio
         type="search",
         live="80ms",
         icon=":material/search:",
-        placeholder=f"{', '.join(settings().example.favourites)} ...",
+        placeholder=next(iter(settings().example.favourites), None),
         disabled=bool(full),
         help=full or None,
     )

@@ -9,7 +9,7 @@ import pytest
 from pipeline import release, serving
 from pipeline.config import PipelineError
 from pipeline.recommend import UNSTEERED, AmbiguousTitleError, Recommender, Steering
-from tests.conftest import MOVIES
+from tests.conftest import MOVIES, publish
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +266,50 @@ def test_similar_is_the_stored_list(recommender):
 )
 def test_titles_are_found_as_people_type_them(recommender, text, movie_id):
     assert recommender.resolve(text).movie_id == movie_id
+
+
+LONG_TITLES = [
+    "Star Wars: Episode IV - A New Hope", "Star Wars: Episode V - The Empire Strikes Back", "Starcrash", "Star Maps",
+    "The Lord of the Rings: The Fellowship of the Ring", "The Lord of the Rings: The Two Towers",
+    "The Lord of the Rings: The Return of the King", "Lord of the Flies", "Lord of Illusions",
+    "The Matrix", "Martin", "Seven (a.k.a. Se7en)", "Seve", "Amelie (Le Fabuleux destin d'Amélie Poulain)", "Emma",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("teh matrix", "The Matrix"),
+        ("matrix the", "The Matrix"),
+        ("empire strikes bak", "Star Wars: Episode V - The Empire Strikes Back"),
+        ("fellowship of the rign", "The Lord of the Rings: The Fellowship of the Ring"),
+        ("starwars", "Star Wars: Episode IV - A New Hope"),
+        ("star wrs", "Star Wars: Episode IV - A New Hope"),
+        ("lord of the rngs", "The Lord of the Rings: The Fellowship of the Ring"),
+        ("lordoftherings", "The Lord of the Rings: The Fellowship of the Ring"),
+        ("sevn", "Seven (a.k.a. Se7en)"),
+        ("amelie", "Amelie (Le Fabuleux destin d'Amélie Poulain)"),
+    ],
+)
+def test_a_typo_in_a_part_of_a_long_title_is_forgiven(long_titles, text, first):
+    assert long_titles.search(text)[0].title == first
+
+
+def test_all_that_begin_as_the_typo_meant_come_first(long_titles):
+    assert [match.title[:21] for match in long_titles.search("lord of the rngs")[:3]] == ["The Lord of the Rings"] * 3
+    assert [match.title[:9] for match in long_titles.search("starwars")[:2]] == ["Star Wars"] * 2
+
+
+@pytest.fixture(scope="module")
+def long_titles(tmp_path_factory):
+    """A release of titles that are long, or much like others; the first ones are better known."""
+    movies = [
+        (number, title, 1990, ["Drama"], None, None, 100 - number, 3.0, title, str(number))
+        for number, title in enumerate(LONG_TITLES, 1)
+    ]
+    opened = Recommender(publish(tmp_path_factory.mktemp("titles"), movies=movies))
+    yield opened
+    opened.close()
 
 
 def test_titles_say_their_ids_in_the_input(recommender):

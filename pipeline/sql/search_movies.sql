@@ -3,8 +3,9 @@
 -- k: at most so many.
 -- One row per rank: rank (1 is best), movie_id, title, year, genres, n_ratings, match, item_id. match is 1
 -- for the whole name, 0.98 for the name but for its article, 0.9 where the name begins with the text, 0.85 where a
--- later word does, 0.8 where every word of the text begins a word of the name, below that 0.9 times the
--- similarity in letters; movies under 0.6 do not appear. Equal matches: better-known movies first.
+-- later word does, 0.8 where every word of the text begins a word of the name, 0.75 where the name begins with the text
+-- but for blanks, else 0.9 times the similarity in letters; movies under 0.6 do not appear. Equal matches: better-known
+-- movies first.
 create or replace macro search_movies(text, k := 10) as table
 with
 -- a text that ends in a year is tried both ways: "heat 1995" is a movie and its year, "blade runner 2049" a name
@@ -19,7 +20,8 @@ attempt as (
 reading as (
     select
         search_words(name) as words, search_key(search_words(name)) as key,
-        string_split(search_key(search_words(name)), ' ') as each_word, year
+        string_split(search_key(search_words(name)), ' ') as each_word,
+        replace(search_key(search_words(name)), ' ', '') as solid, year
     from attempt
     where search_words(name) != ''
 ),
@@ -36,8 +38,15 @@ named as (
                 case
                     when list_bool_and(list_transform(
                         each_word, lambda word: contains(' ' || names.key, ' ' || word))) then 0.8
-                    else search_likeness(names.key, reading.key)
+                    when starts_with(names.key, each_word[1]) then search_likeness(names.key, reading.key)
+                    -- where the first word is in the middle of a name, the rest of the name may go on like the text
+                    when jaro_winkler_similarity(
+                        substr(names.key, strpos(names.key, ' ' || each_word[1]) + 1, length(reading.key) + 1), reading.key
+                    ) > 0.93 then 0.85 * search_likeness(
+                        substr(names.key, strpos(names.key, ' ' || each_word[1]) + 1), reading.key)
+                    else 0.0
                 end
+            when starts_with(names.key, left(solid, 1)) and starts_with(replace(names.key, ' ', ''), solid) then 0.75
             else search_likeness(names.key, reading.key)
         end as match
     from search_names as names
