@@ -4,7 +4,7 @@ from collections.abc import Collection
 from html import escape
 from zlib import crc32
 
-from pipeline.recommend import Because, Recommendation
+from pipeline.recommend import Because, Recommendation, named
 
 # The hue of a drawn poster, in degrees, by the first genre that is here; others have their own.
 HUES = {
@@ -47,7 +47,7 @@ def card(
     are. hardly_rated: the favourites whose lists come from what the titles are, not from people."""
     year = f'<span class="year">{row.year}</span>' if row.year else ""
     return (
-        f'<article class="film">{poster_image(row, poster)}<div class="about">'
+        f'<article class="film" aria-label="{escape(named(row))}">{poster_image(row, poster)}<div class="about">'
         f'<h3><span class="rank">{row.rank}</span> {escape(row.title)} {year}</h3>'
         f'<p class="genres">{" · ".join(map(escape, row.genres)) or "no genres listed"}</p>'
         f"{match_bar(strength)}"

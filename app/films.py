@@ -20,6 +20,12 @@ from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Reco
 AT_ONCE = 2
 PATIENCE = 10  # seconds until a visitor whose turn does not come is told so
 LENGTH = 10
+FULL = f"{MAX_FAVOURITES} are the limit: take one back first"
+UNLIKE_A_THUMB = (
+    "It goes from your list, and what is like it moves down. A thumb changes nothing on your list: it tells us whether "
+    "the tip was good."
+)
+NAMES = f"<script>{Path(__file__).with_name('names.js').read_text(encoding='utf-8')}</script>"
 
 
 def page() -> None:
@@ -62,6 +68,7 @@ def draw() -> None:
     st.query_params.from_dict(st.session_state.address)
     films(recommender, choice, catalogue)
     st.caption(f"Release {recommender.release_id}. {plain(settings().page.credit)}")
+    st.html(NAMES, unsafe_allow_javascript=True)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -182,8 +189,9 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
         st.subheader(goes if favourites else "Meanwhile: what most people like")
         if favourites:
             st.button("Surprise me", icon=":material/casino:", on_click=steer.surprise, help="Another mix of what fits")
-            if choice.steering.surprise:
-                st.button("Back to the best", icon=":material/undo:", on_click=steer.surprise_no_more)
+        if choice.steering.surprise:
+            st.button("Back to the best", icon=":material/undo:", on_click=steer.surprise_no_more)
+        if favourites or keep.is_open():
             keep.keep(choice)
     if choice.steering.filters():
         left = recommender.titles_left(choice.steering)
@@ -191,7 +199,7 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     if choice.steering.hidden > 0 and not favourites:
         st.caption("Hidden gems are looked for on your favourites' lists: pick one or two first.")
     if len(rows) < LENGTH:
-        few = "No other title fits" if not rows else f"Only {len(rows)} fit"
+        few = "No other title fits" if not rows else f"Only {len(rows)} {'fits' if len(rows) == 1 else 'fit'}"
         st.info(f"{few}. {steer.wider(choice.steering)}", icon=":material/filter_alt:")
     enough = enough_ratings(str(recommender.folder))
     hardly_rated = [movie for movie in recommender.movies(favourites) if movie.n_ratings < enough]
@@ -239,6 +247,7 @@ def film(
             full = len(st.session_state.favourites) >= MAX_FAVOURITES
             st.button("More like this", key=f"more-{row.movie_id}", on_click=pick, args=(row.movie_id,),
                       icon=":material/add_circle:", disabled=full)  # fmt: skip
+            full = len(st.session_state.dislikes) >= MAX_FAVOURITES
             st.button("Not for me", key=f"less-{row.movie_id}", on_click=dislike, args=(row.movie_id,),
-                      icon=":material/block:")  # fmt: skip
+                      icon=":material/block:", disabled=full, help=FULL if full else UNLIKE_A_THUMB)  # fmt: skip
             keep.thumb(row.movie_id, release_id, choice.favourites)

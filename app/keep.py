@@ -46,6 +46,11 @@ def opened() -> Choice | None:
     return from_address(dict(parse_qsl(saved.state)))
 
 
+def is_open() -> bool:
+    """Tell whether the visitor has a session that is saved."""
+    return "session_name" in st.session_state
+
+
 def keep(choice: Choice) -> None:
     """Draw the link to share and, where sessions are kept, what saves, names and deletes one."""
     name = st.session_state.get("session_name")
@@ -117,7 +122,9 @@ def give(movie_id: int, release_id: str, favourites: list[int]) -> None:
     state[ASKED] = True
     visitor = state.setdefault("token", secrets.token_urlsafe(TOKEN_BYTES))
     try:
-        _store().give_feedback(visitor, release_id, movie_id, THUMBS[state[f"thumb-{movie_id}"]], favourites)
-        st.toast("Thank you. Your thumb is noted.", icon=":material/thumbs_up_down:")
+        given = THUMBS[state[f"thumb-{movie_id}"]]
+        _store().give_feedback(visitor, release_id, movie_id, given, favourites)
+        said = "Thank you. Your thumb is noted." if given else "Your thumb is taken back."
+        st.toast(said, icon=":material/thumbs_up_down:")
     except PipelineError as error:
         st.toast(plain(str(error)), icon=":material/error:")

@@ -123,7 +123,7 @@ def test_steering_acts_and_says_what_is_left(warehouse, monkeypatch):
     assert f"{comedies} of {len(MOVIES)} titles fit your filter." in [caption.value for caption in page.caption]
     page.slider(key="years").set_value((2013, 2013)).run()
     assert [film.split(" Comedy")[0] for film in films(page)] == ["H 1 The Heat 2013"]
-    assert "Only 1 fit" in page.info[0].value
+    assert "Only 1 fits." in page.info[0].value
     page.multiselect(key="without").set_value(["Crime"]).run()
     assert films(page) == [] and "No other title fits" in page.info[0].value
     assert "genres := ['Comedy'], without_genres := ['Crime'], from_year := 2013" in page.code[-1].value
@@ -205,6 +205,10 @@ def test_a_list_is_saved_opened_again_and_deleted_with_its_thumbs(warehouse, mon
     assert "session" not in page.query_params
     page.feedback(key="thumb-2").set_value(1).run()
     page.feedback(key="thumb-5").set_value(0).run()
+    page.feedback(key="thumb-6").set_value(1).run()
+    assert "is noted" in page.toast[0].value
+    page.feedback(key="thumb-6").set_value(None).run()
+    assert "taken back" in page.toast[0].value
     store = Sessions(warehouse / "sessions.sqlite")
     live = page.session_state.release_id
     assert [(row.movie_id, row.thumb, row.release_id, row.favourites) for row in store.feedback()] == [
@@ -219,6 +223,30 @@ def test_a_list_is_saved_opened_again_and_deleted_with_its_thumbs(warehouse, mon
     assert store.feedback() == [] and store.load(token) is None
     gone = open_page(warehouse, monkeypatch, session=token)
     assert keyed(gone, "drop-") == [] and "no session behind this link" in gone.toast[0].value
+
+
+def test_controls_stay_while_what_they_did_stays(warehouse, monkeypatch):
+    page = open_page(warehouse, monkeypatch, likes="1")
+    page.text_input(key="new_name").set_value("Friday").run()
+    labels = [button.label for button in page.button]
+    page.button[labels.index("Save")].click().run()
+    page.button[[button.label for button in page.button].index("Surprise me")].click().run()
+    press(page, "drop-1")
+    page.button[[button.label for button in page.button].index("Back to the best")].click().run()
+    assert dict(page.query_params) == {}
+    page.button[[button.label for button in page.button].index("Delete it and my thumbs")].click().run()
+    assert "Deleted" in page.toast[0].value and Sessions(warehouse / "sessions.sqlite").stored().n_sessions == 0
+    (warehouse / "sessions.sqlite").unlink()
+
+
+def test_nobody_is_let_dislike_more_than_counts(tmp_path, monkeypatch):
+    more = [
+        (number, f"Film {number}", 2000, ["Drama"], None, None, 9, 3.0, "", str(number)) for number in range(11, 61)
+    ]
+    publish(tmp_path, movies=[*MOVIES, *more])
+    for n, full in ((49, False), (50, True)):
+        page = open_page(tmp_path, monkeypatch, **{"not": ",".join(map(str, range(11, 11 + n)))})
+        assert {button.disabled for button in page.button if (button.key or "").startswith("less-")} == {full}
 
 
 def test_where_nothing_can_be_kept_the_page_says_so_and_goes_on(warehouse, monkeypatch):

@@ -9,7 +9,7 @@ from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Error, expect, sync_playwright
 
 from benchmarks import page as server
-from pipeline.recommend import Recommender
+from pipeline.recommend import Recommender, named
 from tests.conftest import MOVIES, NEIGHBOURS, publish
 
 SEARCH = "Films you love"
@@ -114,8 +114,14 @@ def test_a_visitor_searches_picks_dislikes_filters_and_shares(large, visit):
     assert ten == [f"{row.title} {row.year}" for row in expected]
     assert "Because you liked" in page.locator(".film").first.inner_text()
 
-    page.locator("[class*=st-key-less-] button").first.click()
+    for says in ("More like this", "Not for me"):
+        assert [button.get_attribute("aria-label") for button in page.get_by_role("button", name=says).all()] == [
+            f"{says}: {named(row)}" for row in expected
+        ]
+    assert page.get_by_role("radio", name=f"Thumbs up: {named(expected[3])}", exact=True).count() == 1
+    page.get_by_role("button", name=f"Not for me: {named(expected[0])}", exact=True).click()
     expect(page.locator("[class*=st-key-forgive-]")).to_have_count(1)
+    expect(page.get_by_role("button", name=f"Not for me: {named(expected[0])}", exact=True)).to_have_count(0)
     without = films(page)
     assert len(without) == 10 and ten[0] not in without
 
