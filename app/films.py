@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -45,6 +46,16 @@ def turns() -> threading.BoundedSemaphore:
     """Return what lets in a few visitors at a time. Python's threads share one processor: drawn all at once, fifty
     pages would all be ready with the last; in turn, half of them are in half of the time."""
     return threading.BoundedSemaphore(AT_ONCE)
+
+
+@contextlib.contextmanager
+def out_of_turn() -> Iterator[None]:
+    """Let another visitor in for a while: who waits for posters needs no processor."""
+    turns().release()
+    try:
+        yield
+    finally:
+        turns().acquire()
 
 
 def draw() -> None:
@@ -207,7 +218,7 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     if strengths:
         st.caption(in_words(choice.steering, len(favourites), hardly_rated))
     cold = {movie.movie_id for movie in hardly_rated}
-    images = posters([row.tmdb_id for row in rows])
+    images = posters([row.tmdb_id for row in rows], meanwhile=out_of_turn)
     for pair in zip(rows[::2], [*rows[1::2], None][: len(rows[::2])], strict=True):
         for column, row in zip(st.columns(2, gap="medium"), pair, strict=True):
             if row:

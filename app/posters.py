@@ -4,36 +4,56 @@ Without a key, without an answer or with a slow one there is a drawn poster inst
 """
 
 import base64
-import functools
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 
 KEY = "TMDB_API_KEY"  # of the environment: a secret stands in no file and no log
 API, IMAGES = "https://api.themoviedb.org/3", "https://image.tmdb.org/t/p/w185"
 WAIT = 0.3  # seconds that a page waits for its posters; what comes later is there the next time
 SECONDS = 3.0  # that TMDB has for an answer
 MAX_BYTES = 60_000  # of one image
-KEPT, KEPT_SECONDS = 1_000, 6 * 3600  # posters of some 15 KB; what could not be had is asked for again after that, too
+KEPT = 1_000  # posters of some 15 KB
+KEPT_SECONDS, MISSED_SECONDS = 6 * 3600, 60  # until one is asked for again: it was had, it could not be had
 TYPES = ("image/jpeg", "image/png", "image/webp")
 _pool = ThreadPoolExecutor(max_workers=10, thread_name_prefix="posters")
+_kept: dict[int, tuple[float, str | None]] = {}  # by TMDB id: until when it holds, and the poster
 
 
-def posters(tmdb_ids: list[int | None]) -> dict[int, str]:
-    """Return the posters that can be had in time, as data: addresses by TMDB id."""
+def posters(
+    tmdb_ids: list[int | None], meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> dict[int, str]:
+    """Return the posters that can be had in time, as data: addresses by TMDB id. meanwhile: what holds while some are
+    waited for."""
     if not os.environ.get(KEY):
         return {}
-    period = int(time.time() // KEPT_SECONDS)
-    asked = {_pool.submit(_poster, tmdb_id, period): tmdb_id for tmdb_id in tmdb_ids if tmdb_id}
-    done, _ = wait(asked, timeout=WAIT)
-    return {asked[future]: image for future in done if (image := future.result())}
+    wanted = [tmdb_id for tmdb_id in tmdb_ids if tmdb_id]
+    if asked := [_pool.submit(_keep, tmdb_id) for tmdb_id in wanted if not _holds(tmdb_id)]:
+        with meanwhile():
+            wait(asked, timeout=WAIT)
+    kept = {tmdb_id: _kept.get(tmdb_id, (0.0, None))[1] for tmdb_id in wanted}
+    return {tmdb_id: image for tmdb_id, image in kept.items() if image}
 
 
-@functools.lru_cache(KEPT)
-def _poster(tmdb_id: int, period: int) -> str | None:
-    """Return a poster as a data: address, None when TMDB has none, does not answer, or answers with something else.
+def _holds(tmdb_id: int) -> bool:
+    return _kept.get(tmdb_id, (0.0, None))[0] > time.monotonic()
 
-    period: a number that changes when it is time to ask again."""
+
+def _keep(tmdb_id: int) -> None:
+    """Have a poster in what is kept; where it could not be had, that."""
+    if _holds(tmdb_id):
+        return  # somebody else asked for it, too, and was first
+    image = _poster(tmdb_id)
+    _kept.pop(tmdb_id, None)
+    _kept[tmdb_id] = (time.monotonic() + (KEPT_SECONDS if image else MISSED_SECONDS), image)
+    for oldest in list(_kept)[:-KEPT]:
+        _kept.pop(oldest, None)
+
+
+def _poster(tmdb_id: int) -> str | None:
+    """Return a poster as a data: address, None when TMDB has none, does not answer, or answers with something else."""
     import requests  # here: without a key, a visitor need not wait for it
 
     try:

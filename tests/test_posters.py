@@ -1,6 +1,7 @@
 """Posters come from a server of another's: here one on loopback that can be slow, broken, or lie."""
 
 import base64
+import contextlib
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,7 +43,7 @@ def tmdb(monkeypatch):
     monkeypatch.setattr(posters, "IMAGES", address)
     monkeypatch.setenv(posters.KEY, SECRET)
     monkeypatch.setattr(posters, "WAIT", 10)  # but where the wait is what is tested
-    posters._poster.cache_clear()
+    posters._kept.clear()
     yield answers, asked
     server.shutdown()
     server.server_close()
@@ -86,6 +87,45 @@ def test_what_is_no_poster_is_left_out_and_not_asked_for_again(tmdb, wrong, capl
     before = len(asked)
     assert list(posters.posters([1, 2, 3])) == [2] and len(asked) == before
     assert SECRET not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_what_could_not_be_had_is_asked_for_again_after_a_minute_and_what_could_after_hours(tmdb, monkeypatch):
+    answers, asked = tmdb
+    film(answers, 1, status=500)
+    film(answers, 2)
+    assert list(posters.posters([1, 2])) == [2]
+    film(answers, 1)
+    now = time.monotonic()
+    monkeypatch.setattr(posters.time, "monotonic", lambda: now + posters.MISSED_SECONDS + 1)
+    assert set(posters.posters([1, 2])) == {1, 2} and asked.count("/movie/2") == 1
+
+
+def test_no_more_than_so_many_are_kept(tmdb, monkeypatch):
+    answers, _ = tmdb
+    monkeypatch.setattr(posters, "KEPT", 2)
+    for number in (1, 2, 3):
+        film(answers, number)
+        posters.posters([number])
+    assert list(posters._kept) == [2, 3]
+
+
+def test_who_waits_for_posters_lets_others_in(tmdb):
+    from app import films
+
+    answers, held = tmdb[0], []
+    film(answers, 1)
+
+    @contextlib.contextmanager
+    def watched():
+        with films.out_of_turn():
+            held.append(films.turns()._value)
+            yield
+
+    with films.turns():
+        assert set(posters.posters([1], meanwhile=watched)) == {1}
+        assert films.turns()._value == films.AT_ONCE - 1
+        posters.posters([1], meanwhile=watched)  # has it, and waits for nothing
+    assert held == [films.AT_ONCE]
 
 
 def test_a_slow_answer_does_not_hold_the_page_up_and_is_there_the_next_time(tmdb, monkeypatch):
