@@ -26,7 +26,7 @@ JAVA += " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 QUICK = ["--conf", f"spark.driver.extraJavaOptions={JAVA}"]
 # These files take minutes each: begun last, one of them would keep a single processor busy when all else is done.
 LONG = [
-    "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_cluster.py", "test_browser.py",
+    "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_runs.py", "test_cluster.py", "test_browser.py",
     "test_schedule.py", "test_your_data.py", "test_factors.py",
 ]  # fmt: skip
 ARROW_TYPES = {

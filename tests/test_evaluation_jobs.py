@@ -13,6 +13,7 @@ from pipeline import config, release
 from tests.conftest import ROOT, TINY, settings, submit
 
 EVALUATE = ["--set", "evaluation.enabled=true", "--set", "evaluation.folds=2", "--set", "evaluation.variants=true"]
+EVALUATE += ["--set", "evaluation.draws=1"]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,14 @@ def test_a_given_pair_of_files_is_evaluated_as_it_stands(checkerboard, tmp_path)
 
 def test_tuning_writes_an_overlay_and_goes_on_where_it_stopped(checkerboard, tmp_path):
     out = tmp_path / "best.yaml"
-    options = [*settings(checkerboard, tmp_path / "w"), *TINY, "--set", "evaluation.folds=2"]
+    options = [
+        *settings(checkerboard, tmp_path / "w"),
+        *TINY,
+        "--set",
+        "evaluation.folds=2",
+        "--set",
+        "evaluation.draws=1",
+    ]
     search = ["jobs/tune.py", "--protocol", "strangers", "--budget", "0.01", "--out", out, *options]
     result = submit(*search)
     assert result.returncode == 0, result.stdout + result.stderr

