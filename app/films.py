@@ -97,7 +97,7 @@ def starters_of(_recommender: Recommender, release_id: str) -> list[Match]:
 @st.cache_data(max_entries=4, show_spinner=False)
 def enough_ratings(folder: str) -> int:
     """Return how many ratings a title of a release needs for people to count in its list, as far as that is known."""
-    with contextlib.suppress(PipelineError, KeyError):
+    with contextlib.suppress(PipelineError, KeyError, TypeError):
         return max(1, release.read_manifest(Path(folder))["config"]["neighbours"]["min_support"])
     return 1
 

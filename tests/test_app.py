@@ -361,6 +361,15 @@ def test_a_release_that_is_damaged_under_an_open_page_is_one_sentence_until_it_i
     assert films(page) == whole and not [info for info in page.info if "just now" in info.value]
 
 
+def test_what_nobody_foresaw_shows_no_stack_trace(page, monkeypatch):
+    def broken(*arguments):
+        raise ValueError(f"a secret of {ROOT}")
+
+    monkeypatch.setattr(app_films, "films", broken)
+    (shown,) = page.run().exception
+    assert "secret" not in shown.message and not list(shown.stack_trace)
+
+
 def test_a_wrong_setting_is_one_sentence(tmp_path, monkeypatch):
     import streamlit as st
 
