@@ -8,12 +8,11 @@ import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import streamlit as st
 
 from pipeline import config as configuration
-from pipeline import release, serving
+from pipeline import release
 from pipeline.config import PipelineError
 from pipeline.recommend import Recommender
 
@@ -66,42 +65,21 @@ def first_release(source: str) -> str:
     return ""
 
 
-class Opened(NamedTuple):
-    """An open release, and which file its database was when it was opened: inode and time of the last change."""
-
-    recommender: Recommender
-    file: tuple[int, int] | None
-
-
-def open_release(folder: str) -> Recommender:
-    """Return the opened release, shared by all visitors; opened anew once its database was mended. Raises
-    PipelineError."""
-    return opened(folder).recommender
-
-
-def still(release: Opened) -> bool:
+def still(recommender: Recommender) -> bool:
     """Tell whether an open release's database is the file that it was; if not, close it: as long as it is open, DuckDB
     gives every new connection to this path the old file."""
-    if database_of(release.recommender.folder) in (release.file, None):
-        return True
-    release.recommender.close()
-    return False
+    if recommender.replaced():
+        recommender.close()
+        return False
+    return True
 
 
 # What is put out of here is closed by Python as the last one who asks it lets go of it.
 @st.cache_resource(max_entries=OPEN_RELEASES, validate=still, show_spinner=False)
-def opened(folder: str) -> Opened:
-    """Open a release."""
-    file = database_of(Path(folder))
-    return Opened(Recommender(Path(folder)), file)
-
-
-def database_of(folder: Path) -> tuple[int, int] | None:
-    """Return which file a release's database is; None where there is none."""
-    with contextlib.suppress(OSError):
-        found = (folder / serving.DATABASE).stat()
-        return found.st_ino, found.st_mtime_ns
-    return None
+def open_release(folder: str) -> Recommender:
+    """Return the opened release, shared by all visitors; opened anew once its database was mended. Raises
+    PipelineError."""
+    return Recommender(Path(folder))
 
 
 def sorry(error: PipelineError) -> None:

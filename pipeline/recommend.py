@@ -166,11 +166,23 @@ class Recommender:
         """
         self.release_id = folder.name
         self.folder = folder
+        self._file = self._database()
         self._connection = connection or serving.connect(folder)
 
     def close(self) -> None:
         """Close the database; the release's files are then free to go."""
         self._connection.close()
+
+    def replaced(self) -> bool:
+        """Tell whether serving.duckdb is another file by now, or was written to, since it was opened."""
+        return self._database() not in (self._file, None)
+
+    def _database(self) -> tuple[int, int] | None:
+        """Return which file serving.duckdb is, by its inode and the time of its last change; None without one."""
+        with contextlib.suppress(OSError):
+            found = (self.folder / serving.DATABASE).stat()
+            return found.st_ino, found.st_mtime_ns
+        return None
 
     def recommend(self, favourites: list[int], k: int = 10, steering: Steering = UNSTEERED) -> list[Recommendation]:
         """Return at most k movies that go with the favourites, best first; without favourites the popular ones.
