@@ -62,7 +62,7 @@ def export(release: Path, path: Path, k: int | None = None) -> Written:
         raise PipelineError(f"{path.parent}: no such folder; make it, or give another --to FILE")
     columns, write = FORMS[path.suffix]
     try:
-        with replacing(path) as new, serving.connect(release, seconds=0) as connection:
+        with replacing(path) as new, serving.connect(release) as connection:
             ids = connection.cursor().execute("select distinct movie_id from neighbours order by all").fetchall()
             write(new, _batches(connection, [movie for (movie,) in ids], columns, k or ALL))
             size = new.stat().st_size

@@ -247,7 +247,7 @@ def writer_lock(warehouse: Path) -> Iterator[None]:
         raise PipelineError(
             f"{warehouse}: cannot write here ({error.strerror}); choose another --set warehouse.dir=DIR"
         ) from error
-    with lock:
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -262,6 +262,9 @@ def writer_lock(warehouse: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             sweep(warehouse)
         yield
+    finally:
+        with contextlib.suppress(OSError):  # the system takes it back all the same
+            lock.close()
 
 
 class Build:

@@ -34,6 +34,8 @@ READER = {
     "temp_directory": "",  # what does not fit in memory fails: a published release gets no files
     "memory_limit": "1GB",  # what is read stays in memory: a million lists of 100 take 0.7 GB
     "threads": 1,  # one query is too small to be shared out; every client brings a thread of its own
+    "max_execution_time": 30_000,  # milliseconds; what a visitor asks takes some
+    "lock_configuration": True,
 }
 
 
@@ -45,16 +47,14 @@ class Gate(NamedTuple):
     found: list[str]
 
 
-def connect(release: Path, *, seconds: int = 10) -> duckdb.DuckDBPyConnection:
-    """Open the release's database for reading: no files, no network, no extensions, a bound on memory.
+def connect(release: Path) -> duckdb.DuckDBPyConnection:
+    """Open the release's database for reading: no files, no network, no extensions, bounds on memory and time.
 
-    seconds: the most that a query may take; 0 is no bound. One connection may be shared by threads when each call uses
-    its own cursor().
+    One connection may be shared by threads when each call uses its own cursor().
     Raises PipelineError when the database is missing or damaged.
     """
     try:
-        config = {**READER, "max_execution_time": seconds * 1000, "lock_configuration": True}
-        return duckdb.connect(str(release / DATABASE), read_only=True, config=config)
+        return duckdb.connect(str(release / DATABASE), read_only=True, config=READER)
     except duckdb.Error as error:
         raise PipelineError(
             f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]}); "

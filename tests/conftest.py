@@ -141,7 +141,9 @@ def fill(build: release.Build, **tables: list[tuple]) -> release.Build:
     """Write the tables above, or those given instead, into a build."""
     rows = {"movies": MOVIES, "neighbours": NEIGHBOURS, "popularity": POPULARITY, "rejected": []}
     rows["item_factors"] = [(movie, [1.0, 0.5]) for movie in (1, 2, 3, 5)]
-    for table, content in {**rows, **tables}.items():
+    rows |= tables
+    rows["movies"] = [movie if len(movie) > 9 else (*movie, str(movie[0])) for movie in rows["movies"]]  # item_id
+    for table, content in rows.items():
         write_table(build.path, table, content)
     build.record("inputs", [{"path": "/data/ratings.csv", "bytes": 1, "sha256": "0"}])
     return build

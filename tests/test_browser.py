@@ -291,7 +291,7 @@ def test_from_a_card_to_its_own_list_and_back_with_another_favourite(chromium, v
         assert films(beside) == films(visit(f"{address}/?likes=3,5&not=6"))
 
         page.get_by_role("link", name="Explore", exact=True).first.click()  # the same with the pages of one visit
-        page.get_by_role("button", name="Toy Story (1995)").click()
+        page.get_by_role("button", name="Toy Story (1995)", exact=True).click()
         page.get_by_role("button", name="Recommend films that go with it").click()
         expect(page.locator(".st-key-favourites button", has_text="Toy Story").first).to_be_visible()
         page.wait_for_url(re.compile("likes=3%2C1&not=6"))

@@ -131,7 +131,10 @@ def test_nothing_found_is_said(mapped, monkeypatch):
 
 
 def test_a_long_list_opens_at_a_click(tmp_path, monkeypatch):
-    movies = [*MOVIES, *((id_, f"Film {id_}", 2000, ["Drama"], None, None, 9, 3.0, "", "") for id_ in range(11, 31))]
+    movies = [
+        *MOVIES,
+        *((id_, f"Film {id_}", 2000, ["Drama"], None, None, 9, 3.0, "", str(id_)) for id_ in range(11, 31)),
+    ]
     neighbours = [(1, id_, rank, 1.0 / rank) for rank, id_ in enumerate(range(11, 23), 1)]
     write_build(tmp_path, movies=movies, neighbours=neighbours).publish(k=20, als_rank=2, min_support=1)
     page = opened(explore_page, tmp_path, monkeypatch, movie="1")
