@@ -29,7 +29,8 @@ Environment
   SPARK_CORES     cores to use on one machine (default: all)
   SPARK_MEMORY    driver memory on one machine, e.g. 8g (default: half of the machine's)
 
-Every run prints where Spark's log goes. Exit codes: 0 done, 1 a mistake explained in one line, 130 stopped.
+Every run prints where Spark's log goes. Exit codes: 0 done, 1 a mistake explained in one line, 2 a
+wrong option, 3 refused by a gate, 75 another run is writing (try again later), 130 stopped.
 EOF
 }
 
@@ -130,11 +131,15 @@ with zipfile.ZipFile(content, "w") as target:
             target.writestr(zipfile.ZipInfo(path.relative_to(root).as_posix()), path.read_bytes())
 archive = place / f"pipeline-{hashlib.sha256(content.getvalue()).hexdigest()[:12]}.zip"
 new = archive.with_suffix(f".{os.getpid()}")
-new.write_bytes(content.getvalue())
-os.replace(new, archive)
-for old in place.glob("pipeline-*.zip"):
-    if time.time() - old.stat().st_mtime > 30 * 24 * 3600:
-        old.unlink(missing_ok=True)
+try:
+    new.write_bytes(content.getvalue())
+    os.replace(new, archive)
+    for old in place.glob("pipeline-*.*"):
+        if time.time() - old.stat().st_mtime > 30 * 24 * 3600:
+            old.unlink(missing_ok=True)
+except OSError as error:
+    new.unlink(missing_ok=True)
+    sys.exit(f"error: {place}: cannot be written ({error.strerror}); see to space and permissions there")
 print(archive)
 EOF
 )

@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(error, AmbiguousTitleError) and error.candidates:
             console(stderr=True).print(matches_table(error.candidates))
         return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; `python -m pipeline releases` says which release is live", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         sys.stderr.close()
     return 0

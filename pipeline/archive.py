@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 
 import requests
 
-from pipeline import release
+from pipeline import readiness, release
 from pipeline.config import PipelineError
 from pipeline.files import replacing
+from pipeline.recommend import Recommender
 
 NAME = "release.zip"
 MAX_MANIFEST = 16 * 2**20  # bytes
@@ -150,6 +151,13 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> str:
                     raise ValueError(f"{name}: not of the size that its manifest says")
     if wrong := release.damage(folder):
         raise ValueError(wrong[0])
+    recommender = Recommender(folder)
+    try:
+        readiness.check(recommender)
+    except PipelineError as error:
+        raise ValueError(str(error)) from error
+    finally:
+        recommender.close()
     return release_id
 
 

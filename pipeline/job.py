@@ -21,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pyarrow.fs
 import pyarrow.parquet
 from pyspark.errors import PySparkException
@@ -35,7 +36,7 @@ from pipeline.config import PipelineError
 from pipeline.files import replacing
 from pipeline.reader import Rows
 from pipeline.recommend import Recommender, named
-from pipeline.serving import parquet_files
+from pipeline.serving import parquet_files, quoted
 from pipeline.terminal import console as open_console
 from pipeline.terminal import recommendations_table
 
@@ -162,7 +163,7 @@ class Run:
         try:
             live = release.release_dir(self.warehouse)
             before = release.read_manifest(live)["config"]
-        except PipelineError:
+        except (PipelineError, KeyError):
             return SimpleNamespace(release_id=None, told="scratch (no live release to begin with)")
         if release.data_dir({"config": before}) != release.data_dir({"config": configuration.as_dict(self.config)}):
             return SimpleNamespace(release_id=None, told="scratch (the live release is of other data)")
@@ -208,37 +209,50 @@ class Run:
         """Note in the manifest which files were read, and how many ratings were accepted and rejected."""
         files = {file for rows in read if rows for file in rows.frame.inputFiles()}
         self.build.record("inputs", input_files(sorted(files)))
+        if "finished" in self.build.manifest and not self.build.same_inputs():  # nothing of the run before is good now
+            self.build.manifest |= {"finished": [], "inputs_before": self.build.manifest["inputs"]}
+            self.build.save_manifest()
         self.build.record("ratings", tally)
 
     def publish(self) -> Path:
         """Check the build and make it the live release; return its folder."""
-        config = self.config
+        config, live = self.config, None
         with self.stage("publish") as stage:
             rank = self.build.manifest.get("als_rank", config.als.rank)  # what was trained apart may have another
             shape = {"k": config.neighbours.k, "als_rank": rank, "min_support": config.neighbours.min_support}
-            live = release.current_id(self.warehouse)
+            with contextlib.suppress(PipelineError):  # one that cannot be read is replaced
+                live = release.current_id(self.warehouse)
             bounds = {name: value for name, value in vars(config.gates).items() if name != "skip"}
             folder = self.build.publish(
                 **shape, popularity_weight=config.popularity.weight, bounds=bounds, skip=config.gates.skip
             )
+            alike = live is None or self.evaluated_alike(live, folder)
             gone = release.retire(self.warehouse, config.warehouse.keep)
             stage.note = f"release {folder.name} is live in {self.warehouse}"
             stage.note += f", {len(gone)} retired" if gone else ""
         if live and not self.build.manifest["compared_with"]:
             self.say(f"{'gates':<11} not compared with release {live}, which is of another data.dir or damaged")
-        elif live and self.unmeasured(live):
-            self.say(f"{'gates':<11} quality not compared with release {live}: only that one was evaluated")
+        elif live and not alike:
+            self.say(
+                f"{'gates':<11} quality not compared with release {live}, which was evaluated, and not like this one"
+            )
         if found := self.build.manifest.get("changes"):
             self.say(f"{'changes':<11} {changes_in_words(found)}")
             titles = [f"{row['title']} {row['n_before']} > {row['n_after']}" for row in found["movers"]]
             self.say(f"{'':<11} most moved, by lists on whose first ten they stand: {'; '.join(titles) or 'none'}")
         return folder
 
-    def unmeasured(self, live: str) -> bool:
-        """Tell whether that release was evaluated and the one just built was not."""
-        with contextlib.suppress(PipelineError, KeyError):
-            tables = release.read_manifest(release.release_dir(self.warehouse, live))["tables"]
-            return tables["metrics"]["rows"] > 0 == self.build.manifest["tables"]["metrics"]["rows"]
+    def evaluated_alike(self, live: str, folder: Path) -> bool:
+        """Tell whether gates/bounds/live_quality.sql had measures to compare, or the live release has none."""
+        measures = "from read_parquet({}) where model = 'served' and metric in ('ndcg', 'recall')"
+        there, here = (
+            measures.format(quoted(str(place / "metrics" / "*.parquet")))
+            for place in (release.release_dir(self.warehouse, live), folder)
+        )
+        same = "protocol, metric, k, coalesce(n_favourites, -1)"
+        with contextlib.suppress(duckdb.Error):
+            known = duckdb.execute(f"select {same} {there}").fetchall()
+            return not known or bool({*known} & {*duckdb.execute(f"select {same} {here}").fetchall()})
         return False
 
     def show_example(self, folder: Path) -> None:
@@ -312,7 +326,10 @@ def start(
             # In place of PySpark's own handler, which asks a JVM that Ctrl-C has reached as well to cancel its jobs.
             signal.signal(signal.SIGINT, lambda *_: ended.stopped(console.is_terminal))
             ended.run = Run(config, spark, console, options)
-            main(ended.run)
+            try:
+                main(ended.run)
+            finally:
+                ended.moved = ended.went_live()
             spark.stop()
         ended.tell_prometheus(succeeded=True)
     except KeyboardInterrupt:
@@ -326,7 +343,7 @@ def start(
             with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
                 traceback.print_exc(file=file)
         line = _one_line(error)
-        if ended.went_live() and release.NEW_IS_LIVE not in line:
+        if ended.moved and release.NEW_IS_LIVE not in line:
             line += f"; {release.NEW_IS_LIVE}"
         _exit(getattr(error, "exit_code", 1), f"error: {line}")
 
@@ -339,6 +356,7 @@ class Ended:
         self.warehouse: Path | None = None  # of a job that holds its lock
         self.live: str | None = None  # the release that was live as the run began
         self.run: Run | None = None
+        self.moved = False  # whether another release was live when main() was over
 
     def went_live(self) -> bool:
         """Tell whether another release is live than as the run began: only who holds the lock can have changed it."""

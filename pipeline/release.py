@@ -25,6 +25,7 @@ NEW_IS_LIVE = "the new release is live"  # where an error comes after that
 UNFINISHED = ("key", "finished", "inputs_before")  # of the manifest: how a run that dies is gone on with
 RETIRED = ".retired-"  # how the name of a release begins that is being removed
 ID_TIME = "%Y%m%dT%H%M%SZ"
+ANSWERED_FROM = ("movies", "item_factors", "neighbours", "popularity")  # tables that every release has
 RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
@@ -147,6 +148,8 @@ def damage(folder: Path) -> list[str]:
     files, tables = manifest.get("files"), manifest.get("tables")
     if not isinstance(files, dict) or not isinstance(tables, dict):
         return [f"{MANIFEST}: notes no checksums: nothing to compare with"]
+    if missing := sorted(set(ANSWERED_FROM).difference(tables)):
+        return [f"{MANIFEST}: notes no table {missing[0]}"]
     wrong = []
     for name, noted in files.items():
         try:
@@ -280,6 +283,8 @@ class Build:
         """Begin an empty build; whatever an earlier run left unfinished in this folder goes."""
         build = cls(warehouse, _empty_manifest(), folder)
         shutil.rmtree(build.path, ignore_errors=True)
+        if build.path.exists():  # what is left of it would become part of the new release
+            raise PipelineError(f"{build.path}: cannot be removed; see to its owner and permissions, or remove it")
         _make_folder(build.path)
         return build
 
@@ -316,9 +321,12 @@ class Build:
         if not (build.path / MANIFEST).exists():
             if current_id(warehouse) is None:
                 raise PipelineError(f"{warehouse}: nothing is trained yet; run ./spark-submit.sh jobs/train_als.py")
-            shutil.rmtree(build.path, ignore_errors=True)
+            cls.start(warehouse)
             leave_out = shutil.ignore_patterns(*made_again, "run.jsonl")
-            shutil.copytree(release_dir(warehouse), build.path, ignore=leave_out)
+            copy = warehouse / f"{BUILDING}.new"  # half of one is swept up, and never gone on with
+            shutil.copytree(release_dir(warehouse), copy, ignore=leave_out)
+            build.path.rmdir()
+            os.rename(copy, build.path)
         for name in made_again:  # by a run of the main job, perhaps with other settings
             left = build.path / name
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
@@ -358,6 +366,7 @@ class Build:
         skip = serving.bounded_gates() if bounds is None else skip
         release_id = None
         try:
+            (self.path / f"{MANIFEST}.new").unlink(missing_ok=True)  # of a run that died: no file of the release
             live = comparable(self.warehouse, self.manifest)
             tables = serving.build_database(
                 self.path, popularity_weight=popularity_weight, bounds=held_to, skip=skip, live=live
@@ -409,18 +418,19 @@ def time_of(release_id: str) -> datetime:
 def comparable(warehouse: Path, manifest: dict[str, Any]) -> Path | None:
     """Return the live release's folder where it was made from the same data.dir as this manifest's build and can be
     read, else None."""
-    with contextlib.suppress(PipelineError, KeyError, TypeError, AttributeError):
+    with contextlib.suppress(PipelineError, OSError, KeyError, TypeError, AttributeError):
         live = release_dir(warehouse)
-        if data_dir(read_manifest(live)) == data_dir(manifest):
-            serving.connect(live).close()
+        noted = read_manifest(live)
+        whole = _checksum(live / serving.DATABASE) == noted["files"][serving.DATABASE]
+        if whole and data_dir(noted) == data_dir(manifest):
             return live
     return None
 
 
 def data_dir(manifest: dict[str, Any]) -> str:
     """Return the folder or address that a release was made from, spelled in one way."""
-    place = manifest["config"]["data"]["dir"].removeprefix("file://").rstrip("/")
-    return place if "://" in place else os.path.abspath(place)
+    place = re.sub("^file:/+", "/", manifest["config"]["data"]["dir"])
+    return place.rstrip("/") if "://" in place else os.path.abspath(place)
 
 
 def admit(warehouse: Path, folder: Path, release_id: str) -> None:

@@ -120,45 +120,55 @@ def build_database(
 def run_gates(
     connection: duckdb.DuckDBPyConnection, release: Path, *, skip: Collection[str] = (), live: Path | None = None
 ) -> None:
-    """Hold the tables to the gates. Raises PipelineError on the first that finds something.
+    """Hold the tables to the gates. Raises RefusedError on the first that finds something.
 
-    skip: names of those in gates/bounds that are not asked; live: see ask_gates().
+    skip: names of those in gates/bounds that are not asked; live: folder of the release that gates/bounds/live_*.sql
+    compare with, None to leave these out.
     """
-    for gate in ask_gates(connection, live=live):
-        if gate.found and gate.name.removeprefix("bounds/") not in skip:
+    if live:
+        connection.execute(f"attach {quoted(str(live / DATABASE))} as live (read_only)")
+    for gate in ask_gates(connection, skip=skip, live=live is not None):
+        if gate.found:
             found = "; ".join(gate.found)
             text = f"not published, gate {gate.name}.sql asks: {gate.question} It found: {found} ({release})"
             mend = "to make all of it anew: ./spark-submit.sh jobs/run_pipeline.py --fresh"
             if gate.name.startswith("bounds/"):
                 mend = f"to publish all the same: --set 'gates.skip=[{gate.name.removeprefix('bounds/')}]'"
             raise RefusedError(f"{text}; {mend}")
-
-
-def ask_gates(connection: duckdb.DuckDBPyConnection, *, live: Path | None) -> Iterator[Gate]:
-    """Ask every gate of pipeline/sql/gates about a release's database, and yield what each finds.
-
-    live: folder of the release that gates/bounds/live_*.sql compare with; None, and those are left out.
-    """
-    if live:
-        connection.execute(f"attach {quoted(str(live / DATABASE))} as live (read_only)")
-    for name in [*_names(SQL / "gates"), *(f"bounds/{name}" for name in bounded_gates())]:
-        if live or not name.startswith("bounds/live_"):
-            statement = sql(f"gates/{name}")
-            problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
-            # format() of a null is null
-            yield Gate(name, statement.splitlines()[0].removeprefix("-- "), [text or "a null" for (text,) in problems])
     if live:
         connection.execute("detach live")
 
 
-def gates_of(release: Path, *, live: Path | None) -> list[Gate]:
-    """Return what every gate finds in a release, published or refused; live: see ask_gates().
+def ask_gates(connection: duckdb.DuckDBPyConnection, *, skip: Collection[str] = (), live: bool) -> Iterator[Gate]:
+    """Ask the gates of pipeline/sql/gates about a release's database, and yield what each finds.
 
-    Raises PipelineError where its database cannot be opened, or is from before it kept its bounds.
+    skip: see run_gates(); live: whether the live release is attached as live.
+    """
+    bounds = [name for name in bounded_gates() if name not in skip and (live or not name.startswith("live_"))]
+    for name in [*_names(SQL / "gates"), *(f"bounds/{name}" for name in bounds)]:
+        statement = sql(f"gates/{name}")
+        problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
+        # format() of a null is null
+        yield Gate(name, statement.splitlines()[0].removeprefix("-- "), [text or "a null" for (text,) in problems])
+
+
+def gates_of(release: Path, *, live: Path | None) -> list[Gate]:
+    """Return what every gate finds in a release, published or refused; live: see run_gates().
+
+    The release may come from anywhere: nothing but these databases can be read. Raises PipelineError where they cannot
+    be opened, or are from before a release kept its bounds.
     """
     try:
-        with duckdb.connect(str(release / DATABASE), read_only=True, config=BUILDER) as connection:
-            return list(ask_gates(connection, live=live))
+        with (
+            tempfile.TemporaryDirectory() as spill,
+            duckdb.connect(config={**BUILDER, "temp_directory": spill}) as connection,
+        ):
+            for name, folder in {"asked": release, "live": live}.items():
+                if folder:
+                    connection.execute(f"attach {quoted(str(folder / DATABASE))} as {name} (read_only)")
+            connection.execute("use asked")
+            connection.execute("set enable_external_access = false")
+            return list(ask_gates(connection, live=live is not None))
     except duckdb.Error as error:
         raise PipelineError(
             f"{release / DATABASE}: the gates cannot be asked ({str(error).splitlines()[0]})"

@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import threading
 import zipfile
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from app import shared
@@ -121,6 +124,22 @@ def another_statement(top, manifest, members):
     manifest["tables"][f"movies as t; copy (select 'x') to '{evil}' --"] = {"rows": 0}
 
 
+def without_tables(top, manifest, members):
+    manifest["tables"] = {}
+
+
+def of_another_kind(top, manifest, members):
+    """The tables are as they should be; the macros that answer from them are gone."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "serving.duckdb"
+        file.write_bytes(members[f"{top}/serving.duckdb"])
+        with duckdb.connect(str(file)) as connection:
+            connection.execute("drop macro table recommend; drop macro table listed")
+        content = file.read_bytes()
+    members[f"{top}/serving.duckdb"] = content
+    manifest["files"]["serving.duckdb"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
 def from_a_time(when):
     def change(top, manifest, members):
         manifest["release_id"] = f"{when}-abcdef"
@@ -131,6 +150,7 @@ def from_a_time(when):
 
 
 @pytest.mark.parametrize(("change", "words"), [
+    (without_tables, "notes no table"), (of_another_kind, "cannot answer"),
     (smaller_than_nothing, "a size that is none"), (another_statement, "is no table of a release"),
     (from_a_time("20990101T000000Z"), "in the future"), (from_a_time("99999999T999999Z"), "does not match format"),
     (outside("../../evil"), "would leave the folder"), (outside("/tmp/evil"), "would leave the folder"),

@@ -65,20 +65,32 @@ def uncounted():
     counting = True
 
 
-def republish(warehouse, after_build=lambda: None, keep=2):
-    """Publish as a job does: under the lock, from an empty build, and retire what is too old."""
+@contextlib.contextmanager
+def one_line(warehouse):
+    """Make one line of an OSError, as pipeline.job does."""
     before = release.current_id(warehouse)
     try:
-        with release.writer_lock(warehouse):
-            build = release.Build.start(warehouse)
-            with uncounted():
-                fill(build, neighbours=NEW)
-                after_build()
-            build.publish(**GATES, bounds=BOUNDS)
-            release.retire(warehouse, keep)
-    except OSError as error:  # of which pipeline.job makes one line, too
+        yield
+    except OSError as error:
         how = "" if release.current_id(warehouse) == before else release.NEW_IS_LIVE
         raise PipelineError(f"{error} {how}") from error
+
+
+def republish(warehouse, after_build=lambda: None):
+    """Publish as a job does: under the lock, from an empty build, and retire what is too old."""
+    with one_line(warehouse), release.writer_lock(warehouse):
+        build = release.Build.start(warehouse)
+        with uncounted():
+            fill(build, neighbours=NEW)
+            after_build()
+        build.publish(**GATES, bounds=BOUNDS)
+        release.retire(warehouse, 2)
+
+
+def go_on(warehouse):
+    """Publish what a run that died has left: all but its last step is done."""
+    with one_line(warehouse), release.writer_lock(warehouse):
+        release.Build.resume(warehouse, "key").publish(**GATES, bounds=BOUNDS)
 
 
 def fetch(warehouse):
@@ -163,6 +175,9 @@ def warehouse(tmp_path):
     for lists in (NEW, NEW, OLD):
         publish(tmp_path / "warehouse", neighbours=lists)
     (tmp_path / "warehouse" / ".lock").touch()
+    left = fill(release.Build.resume(tmp_path / "warehouse", "key"), neighbours=NEW)
+    left.save_manifest()
+    (left.path / "manifest.json.new").touch()  # it died in the middle of writing one more
     archive.pack(tmp_path / "warehouse", tmp_path / "own.zip", release.published_ids(tmp_path / "warehouse")[1])
     publish(tmp_path / "other", neighbours=NEW, popularity=[("*", 5, 1, 1.0)])
     archive.pack(tmp_path / "other", tmp_path / "other.zip")
@@ -202,7 +217,7 @@ def strike_at_operations(action, warehouse, copy, strikes=None):
     return operations, outcomes
 
 
-ACTIONS = [republish, release.rollback, fetch, fetch_again]
+ACTIONS = [republish, go_on, release.rollback, fetch, fetch_again]
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)

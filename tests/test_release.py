@@ -7,13 +7,14 @@ import re
 import shutil
 import signal
 import time
+from types import SimpleNamespace
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import description, release, schemas, serving
+from pipeline import description, job, release, schemas, serving
 from pipeline.__main__ import main
 from pipeline.config import BusyError, PipelineError
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, publish, write_build
@@ -54,6 +55,10 @@ def test_publish_makes_every_table_of_the_contract(tmp_path):
         ({"movies": [*MOVIES[1:], (*MOVIES[0][:7], float("nan"), *MOVIES[0][8:])]}, "movies"),
         ({"movies": [*MOVIES[1:], (*MOVIES[0][:9], "2")]}, "movies"),
         ({"movies": [*MOVIES[1:], (*MOVIES[0][:9], None)]}, "movies"),
+        ({"movies": [*MOVIES[1:], (*MOVIES[0][:3], None, *MOVIES[0][4:])]}, "movies"),
+        ({"movies": [*MOVIES[1:], (*MOVIES[0][:3], ["A", None], *MOVIES[0][4:])]}, "movies"),
+        ({"popularity": [*POPULARITY, (None, 1, 1, 0.5)]}, "popularity"),
+        ({"popularity": [("Crime", 3, 1, 0.25)]}, "not_empty"),
         ({"metrics": [("strangers", "served", 5, "ndcg", 10, float("nan"), 0.1, 0.2)]}, "metrics"),
         ({"metrics": [("strangers", "served", 5, "ndcg", 10, 0.1, float("nan"), 0.2)]}, "metrics"),
         ({"neighbours": [(1, 2, 1, 0.5), (1, 3, 3, 0.4)]}, "neighbour_ranks"),
@@ -316,6 +321,22 @@ def test_releases_of_other_data_or_within_the_bounds_are_not_held_back(tmp_path)
     republish(tmp_path, data="elsewhere", neighbours=NEIGHBOURS[:7])
 
 
+def test_a_live_release_that_is_damaged_inside_is_not_compared_with(tmp_path):
+    folder = republish(tmp_path)
+    flip(folder / "serving.duckdb")  # it opens all the same
+    made = republish(tmp_path, neighbours=NEIGHBOURS[:7])
+    assert release.read_manifest(made)["compared_with"] is None
+    assert release.read_manifest(republish(tmp_path, neighbours=NEIGHBOURS[:7]))["compared_with"] == made.name
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("/a/b", "file:///a/b/"), ("/a/b", "file:/a/b"), ("/", "file:///"), ("a/../b", "b"), ("s3a://x/y", "s3a://x/y/")],
+)
+def test_a_place_has_one_spelling(one, other):
+    assert len({release.data_dir({"config": {"data": {"dir": place}}}) for place in (one, other)}) == 1
+
+
 def test_a_live_release_that_is_damaged_does_not_keep_a_new_one_back(tmp_path):
     folder = republish(tmp_path)
     (folder / "serving.duckdb").write_bytes(b"not a database")
@@ -404,6 +425,48 @@ def test_a_run_goes_on_only_with_the_same_key_and_the_same_inputs(tmp_path):
 
     other = release.Build.resume(tmp_path, "another key")
     assert other.manifest["finished"] == [] and not (other.path / "table").exists()
+
+
+def test_inputs_that_changed_undo_what_was_finished(tmp_path):
+    """Even where they change back: the run between may have overwritten half of it."""
+    inputs = [{"path": "/data/ratings.csv", "bytes": 1, "sha256": "0"}]
+    build = release.Build.resume(tmp_path, "key")
+    build.manifest |= {"finished": ["train"], "inputs": inputs, "inputs_before": inputs}
+    build.save_manifest()
+    for sha256 in ("1", "0"):  # another file, the run is killed, and the file is as it was
+        run = job.Run(SimpleNamespace(warehouse=SimpleNamespace(dir=str(tmp_path))), None, None, None)
+        run._build = release.Build.resume(tmp_path, "key")
+        read = SimpleNamespace(frame=SimpleNamespace(inputFiles=lambda: ["/data/ratings.csv"]))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(job, "input_files", lambda paths, sha256=sha256: [{**inputs[0], "sha256": sha256}])
+            run.record_inputs([read], {})
+        assert release.Build.resume(tmp_path, "key").manifest["finished"] == []
+
+
+def test_half_a_copy_of_the_live_release_is_never_gone_on_with(tmp_path, monkeypatch):
+    publish(tmp_path)
+    copy = shutil.copy2
+
+    def full(source, target, **options):
+        if "item_factors" in str(source):
+            raise OSError(28, "No space left on device")
+        return copy(source, target, **options)
+
+    monkeypatch.setattr(shutil, "copy2", full)
+    monkeypatch.setattr(shutil.copytree, "__defaults__", (False, None, full, False, False))
+    with pytest.raises(shutil.Error):
+        release.Build.from_trained(tmp_path)
+    monkeypatch.undo()
+    with release.writer_lock(tmp_path):
+        build = release.Build.from_trained(tmp_path)
+    assert list((build.path / "item_factors").iterdir()) and not (tmp_path / "building.new").exists()
+
+
+def test_a_build_begins_empty_or_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "building" / "metrics").mkdir(parents=True)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # of another owner, say
+    with pytest.raises(PipelineError, match="building: cannot be removed"):
+        release.Build.start(tmp_path)
 
 
 def test_a_build_that_was_trained_apart_or_is_damaged_is_not_gone_on_with(tmp_path):

@@ -1,4 +1,4 @@
--- Does a movie lack its key, title, item_id or support, stand twice, or have a mean that is no finite number?
+-- Does a movie lack its key, title, genres, item_id or support, stand twice, or have a mean that is no finite number?
 -- One row per offending movie_id or item_id: problem.
 select
     format('movie {} stands {} times, {} with a title, {} with a support, means {}', movie_id, count(*), count(title),
@@ -6,7 +6,8 @@ select
 from movies
 group by movie_id
 having count(*) > 1 or count(title) < count(*) or movie_id is null
-    or bool_or(n_ratings is null or n_ratings < 0 or not coalesce(isfinite(mean_rating), true))
+    or bool_or(n_ratings is null or n_ratings < 0 or genres is null or list_contains(list_transform(genres, lambda g: g is null), true)
+        or not coalesce(isfinite(mean_rating), true))
 union all
 select format('item_id {} stands {} times', coalesce(item_id, 'null'), count(*))
 from movies

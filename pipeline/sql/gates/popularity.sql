@@ -1,9 +1,10 @@
--- Does a genre's list have holes in its ranks, an unknown movie, or a score outside 0 to 1?
+-- Does a genre's list lack its genre, have holes in its ranks, an unknown movie, or a score outside 0 to 1?
 -- One row per offending genre: problem.
 select format('popularity of {}: {} rows, ranks {} to {}', genre, count(*), min(rank), max(rank)) as problem
 from popularity
 group by genre
-having min(rank) != 1
+having genre is null
+    or min(rank) != 1
     or max(rank) != count(*)
     or count(distinct rank) != count(*)
     or count(distinct movie_id) != count(*)
