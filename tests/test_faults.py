@@ -179,7 +179,7 @@ def warehouse(tmp_path):
     left.save_manifest()
     (left.path / "manifest.json.new").touch()  # it died in the middle of writing one more
     archive.pack(tmp_path / "warehouse", tmp_path / "own.zip", release.published_ids(tmp_path / "warehouse")[1])
-    publish(tmp_path / "other", neighbours=NEW, popularity=[("*", 5, 1, 1.0)])
+    publish(tmp_path / "other", neighbours=NEW, popularity=[("*", 1, 1, 1.0)])
     archive.pack(tmp_path / "other", tmp_path / "other.zip")
     shutil.copytree(tmp_path / "warehouse", tmp_path / "copy")
     return tmp_path / "warehouse", tmp_path / "copy"
