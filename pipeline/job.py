@@ -209,7 +209,7 @@ class Run:
         """Note in the manifest which files were read, and how many ratings were accepted and rejected."""
         files = {file for rows in read if rows for file in rows.frame.inputFiles()}
         self.build.record("inputs", input_files(sorted(files)))
-        if "finished" in self.build.manifest and not self.build.same_inputs():  # nothing of the run before is good now
+        if self.build.manifest.get("finished") and not self.build.same_inputs():  # nothing of that run is good now
             self.build.manifest |= {"finished": [], "inputs_before": self.build.manifest["inputs"]}
             self.build.save_manifest()
         self.build.record("ratings", tally)
