@@ -1,4 +1,4 @@
-"""What every Spark job shares: arguments, a session, progress on the console, saved tables, errors in one line."""
+"""What every Spark job shares: arguments, a session, stages, and the release in the making with its saved tables."""
 
 import argparse
 import contextlib
@@ -12,7 +12,6 @@ import shlex
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,22 +20,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import duckdb
 import pyarrow.fs
 import pyarrow.parquet
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pipeline import config as configuration
 from pipeline import release, schemas
 from pipeline.comparison import changes_in_words
 from pipeline.config import PipelineError
-from pipeline.files import replacing
+from pipeline.ending import Ended, in_one_line, leave
+from pipeline.progress import progress
 from pipeline.reader import Rows
 from pipeline.recommend import Recommender, named
-from pipeline.serving import parquet_files, quoted
+from pipeline.serving import parquet_files
 from pipeline.terminal import console as open_console
 from pipeline.terminal import recommendations_table
 
@@ -57,7 +54,6 @@ LATE = (
     "sql",
     "example",
 )  # sections that shape nothing before publishing
-HEARTBEAT = 15  # seconds between signs of life where there is no terminal to draw on
 
 
 class Run:
@@ -90,10 +86,10 @@ class Run:
         self.saved.clear()
         begin = time.monotonic()
         try:
-            with _progress(name, self.spark, self.console):
+            with progress(name, self.spark, self.console):
                 yield stage
         except Exception as error:
-            self.log(stage=name, seconds=round(time.monotonic() - begin, 2), error=_one_line(error), **_memory())
+            self.log(stage=name, seconds=round(time.monotonic() - begin, 2), error=in_one_line(error), **_memory())
             raise
         seconds = time.monotonic() - begin
         if self._build:
@@ -216,23 +212,23 @@ class Run:
 
     def publish(self) -> Path:
         """Check the build and make it the live release; return its folder."""
-        config, live = self.config, None
+        config, live, evaluated = self.config, None, set()
         with self.stage("publish") as stage:
             rank = self.build.manifest.get("als_rank", config.als.rank)  # what was trained apart may have another
             shape = {"k": config.neighbours.k, "als_rank": rank, "min_support": config.neighbours.min_support}
             with contextlib.suppress(PipelineError):  # one that cannot be read is replaced
                 live = release.current_id(self.warehouse)
+                evaluated = _measured(release.read_manifest(release.release_dir(self.warehouse)))
             bounds = {name: value for name, value in vars(config.gates).items() if name != "skip"}
             folder = self.build.publish(
                 **shape, popularity_weight=config.popularity.weight, bounds=bounds, skip=config.gates.skip
             )
-            alike = live is None or self.evaluated_alike(live, folder)
             gone = release.retire(self.warehouse, config.warehouse.keep)
             stage.note = f"release {folder.name} is live in {self.warehouse}"
             stage.note += f", {len(gone)} retired" if gone else ""
         if live and not self.build.manifest["compared_with"]:
             self.say(f"{'gates':<11} not compared with release {live}, which is of another data.dir or damaged")
-        elif live and not alike:
+        elif evaluated and not evaluated & _measured(self.build.manifest):
             self.say(
                 f"{'gates':<11} quality not compared with release {live}, which was evaluated, and not like this one"
             )
@@ -241,19 +237,6 @@ class Run:
             titles = [f"{row['title']} {row['n_before']} > {row['n_after']}" for row in found["movers"]]
             self.say(f"{'':<11} most moved, by lists on whose first ten they stand: {'; '.join(titles) or 'none'}")
         return folder
-
-    def evaluated_alike(self, live: str, folder: Path) -> bool:
-        """Tell whether gates/bounds/live_quality.sql had measures to compare, or the live release has none."""
-        measures = "from read_parquet({}) where model = 'served' and metric in ('ndcg', 'recall')"
-        there, here = (
-            measures.format(quoted(str(place / "metrics" / "*.parquet")))
-            for place in (release.release_dir(self.warehouse, live), folder)
-        )
-        same = "protocol, metric, k, coalesce(n_favourites, -1)"
-        with contextlib.suppress(duckdb.Error):
-            known = duckdb.execute(f"select {same} {there}").fetchall()
-            return not known or bool({*known} & {*duckdb.execute(f"select {same} {here}").fetchall()})
-        return False
 
     def show_example(self, folder: Path) -> None:
         """Print ten recommendations from a release for the configured favourites, and how to go on."""
@@ -321,13 +304,14 @@ def start(
             with contextlib.suppress(PipelineError):
                 ended.live = release.current_id(place)
             ended.warehouse = place if warehouse else None
-            with _progress("start", None, console):
+            with progress("start", None, console):
                 spark = session(Path(sys.argv[0]).stem)
             # In place of PySpark's own handler, which asks a JVM that Ctrl-C has reached as well to cancel its jobs.
             signal.signal(signal.SIGINT, lambda *_: ended.stopped(console.is_terminal))
-            ended.run = Run(config, spark, console, options)
+            run = Run(config, spark, console, options)
+            ended.manifest = lambda: run.manifest
             try:
-                main(ended.run)
+                main(run)
             finally:
                 ended.moved = ended.went_live()
             spark.stop()
@@ -342,60 +326,10 @@ def start(
         elif log := os.environ.get("PIPELINE_LOG"):
             with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
                 traceback.print_exc(file=file)
-        line = _one_line(error)
+        line = in_one_line(error)
         if ended.moved and release.NEW_IS_LIVE not in line:
             line += f"; {release.NEW_IS_LIVE}"
-        _exit(getattr(error, "exit_code", 1), f"error: {line}")
-
-
-class Ended:
-    """How a run stands when it ends, however far it came."""
-
-    def __init__(self) -> None:
-        self.config: SimpleNamespace | None = None
-        self.warehouse: Path | None = None  # of a job that holds its lock
-        self.live: str | None = None  # the release that was live as the run began
-        self.run: Run | None = None
-        self.moved = False  # whether another release was live when main() was over
-
-    def went_live(self) -> bool:
-        """Tell whether another release is live than as the run began: only who holds the lock can have changed it."""
-        with contextlib.suppress(PipelineError):
-            return self.warehouse is not None and release.current_id(self.warehouse) != self.live
-        return False
-
-    def stopped(self, terminal: bool) -> None:
-        """End the process as one that Ctrl-C has stopped."""
-        with contextlib.suppress(Exception):  # in the middle of whatever the run was doing
-            self.tell_prometheus(succeeded=False)
-        show_cursor = "\x1b[?25h" if terminal else ""
-        how = release.NEW_IS_LIVE if self.went_live() else "what was published before is untouched"
-        _exit(130, f"{show_cursor}stopped; {how}")
-
-    def tell_prometheus(self, *, succeeded: bool) -> None:
-        """Write how the run went where Prometheus' node exporter collects text files, if the configuration says where.
-
-        Raises PipelineError when that place cannot be written.
-        """
-        if self.config is None or not self.config.operations.prometheus_file:
-            return
-        job = f'job="{Path(sys.argv[0]).stem}"'
-        lines = [f"pipeline_last_run_succeeded{{{job}}} {succeeded:d}"]
-        lines += [f"pipeline_last_run_end_seconds{{{job}}} {time.time():.0f}"]
-        manifest = self.run.manifest if self.run else {}
-        for stage, seconds in manifest.get("timings", {}).items():
-            lines.append(f'pipeline_stage_seconds{{{job},stage="{stage}"}} {seconds}')
-        for table, size in manifest.get("tables", {}).items():
-            lines.append(f'pipeline_table_rows{{{job},table="{table}"}} {size["rows"]}')
-            lines.append(f'pipeline_table_bytes{{{job},table="{table}"}} {size["bytes"]}')
-        path = Path(self.config.operations.prometheus_file)
-        try:
-            with replacing(path) as new:
-                new.write_text("\n".join(lines) + "\n", encoding="ascii")
-        except OSError as error:
-            raise PipelineError(
-                f"{path}: cannot be written ({error.strerror}); give --set operations.prometheus_file=FILE"
-            ) from error
+        leave(getattr(error, "exit_code", 1), f"error: {line}")
 
 
 def _size(folder: Path) -> dict[str, int]:
@@ -418,6 +352,11 @@ def _memory() -> dict[str, int]:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _measured(manifest: dict[str, Any]) -> set[str]:
+    """Return what was measured of the lists that are served: what gates/bounds/live_quality.sql compares."""
+    return {name for name in manifest.get("metrics", {}) if "favourites" in name}
 
 
 def _shaping(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -463,66 +402,3 @@ def session(name: str) -> SparkSession:
     for key, value in SESSION.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
-
-
-@contextlib.contextmanager
-def _progress(name: str, spark: SparkSession | None, console: Console) -> Iterator[None]:
-    """Show that a stage is alive: a bar of finished tasks on a terminal, else a line every HEARTBEAT seconds."""
-    done = threading.Event()
-
-    def watch(progress: Progress | None) -> None:
-        begin = spoken = time.monotonic()
-        task = progress.add_task(name, total=None) if progress else None
-        while not done.wait(0.2):
-            finished, total = _tasks(spark) if spark else (0, 0)
-            if progress:
-                progress.update(task, completed=finished, total=total or None)
-            elif time.monotonic() - spoken >= HEARTBEAT:
-                spoken = time.monotonic()
-                tasks = f", {finished} of {total} tasks" if total else ""
-                console.print(f"{name:<11} running for {spoken - begin:.0f} s{tasks}", highlight=False)
-
-    columns = (SpinnerColumn(), TextColumn("{task.description:<9}"), BarColumn(40), TimeElapsedColumn())
-    bar = Progress(*columns, console=console, transient=True) if console.is_terminal else None
-    with bar or contextlib.nullcontext():
-        watcher = threading.Thread(target=watch, args=(bar,), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watcher.join()
-
-
-def _tasks(spark: SparkSession) -> tuple[int, int]:
-    """Return finished and known tasks of the Spark jobs that run now."""
-    finished = total = 0
-    # The tracker only informs: whatever becomes of it must not touch the run.
-    with contextlib.suppress(Exception):
-        tracker = spark.sparkContext.statusTracker()
-        for job in tracker.getActiveJobsIds():
-            for stage in tracker.getJobInfo(job).stageIds:
-                if info := tracker.getStageInfo(stage):
-                    finished, total = finished + info.numCompletedTasks, total + info.numTasks
-    return finished, total
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, PipelineError):
-        return str(error)
-    log = os.environ.get("PIPELINE_LOG", "Spark's log")
-    if isinstance(error, PySparkException):
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # What a worker's Python raised is the last line of the stack trace that Spark passes on.
-        cause = [line for line in lines if line.startswith(("ValueError:", "MemoryError"))]
-        text = cause[-1].removeprefix("ValueError: ") if cause else lines[0]
-    else:
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-    return f"{text[:500]} (details: {log}, or run again with --verbose)"
-
-
-def _exit(code: int, line: str) -> None:
-    # Straight to the descriptor: a signal may have come in the middle of a print.
-    os.write(2, f"{line}\n".encode())
-    # Not sys.exit: after Ctrl-C the JVM may be gone already, and py4j's exit handlers would complain about it.
-    os._exit(code)

@@ -18,6 +18,7 @@ import duckdb
 
 from pipeline import comparison, serving
 from pipeline.config import BusyError, PipelineError
+from pipeline.files import checksum, files_below, make_folder, replace_text, sync, sync_all
 
 MANIFEST = "manifest.json"
 BUILDING = "building"  # the folder of the warehouse in which a release is made, and in which a refused one stays
@@ -153,12 +154,12 @@ def damage(folder: Path) -> list[str]:
     wrong = []
     for name, noted in files.items():
         try:
-            if _checksum(folder / name) != noted:
+            if checksum(folder / name) != noted:
                 wrong.append(f"{name}: not as it was published")
         except OSError as error:
             wrong.append(f"{name}: {error.strerror}")
     try:
-        unknown = {name for name in _files(folder) if name != MANIFEST}.difference(files)
+        unknown = {name for name in files_below(folder) if name != MANIFEST}.difference(files)
         wrong += [f"{name}: was not published with it" for name in sorted(unknown)]
     except OSError as error:
         wrong.append(f"{error.filename}: {error.strerror}")
@@ -190,7 +191,7 @@ def retire(warehouse: Path, keep: int) -> list[str]:
         for release_id in gone:
             hidden = releases_dir(warehouse) / f"{RETIRED}{release_id}"
             os.rename(releases_dir(warehouse) / release_id, hidden)
-            _sync(hidden.parent)
+            sync(hidden.parent)
             shutil.rmtree(hidden)
     except (OSError, PipelineError) as error:
         raise PipelineError(
@@ -223,7 +224,7 @@ def rollback(warehouse: Path, release_id: str | None = None) -> str:
                 f"{folder}: {wrong[0]}; nothing was changed; python -m pipeline releases --verify shows what is whole"
             )
         try:
-            _replace_durably(warehouse / "CURRENT", release_id + "\n")
+            replace_text(warehouse / "CURRENT", release_id + "\n")
         except OSError as error:
             raise PipelineError(f"{warehouse}: {outcome(warehouse, release_id)} ({error.strerror})") from error
     return release_id
@@ -244,7 +245,7 @@ def writer_lock(warehouse: Path) -> Iterator[None]:
     Raises PipelineError when another process holds it, or when the folder cannot be written.
     """
     try:
-        _make_folder(warehouse)
+        make_folder(warehouse)
         lock = open(warehouse / ".lock", "a+b", buffering=0)  # noqa: SIM115
     except OSError as error:
         raise PipelineError(
@@ -285,7 +286,7 @@ class Build:
         shutil.rmtree(build.path, ignore_errors=True)
         if build.path.exists():  # what is left of it would become part of the new release
             raise PipelineError(f"{build.path}: cannot be removed; see to its owner and permissions, or remove it")
-        _make_folder(build.path)
+        make_folder(build.path)
         return build
 
     @classmethod
@@ -342,8 +343,8 @@ class Build:
 
     def save_manifest(self) -> None:
         """Write the manifest; a build that has one can be gone on with. What it speaks of is on the disk before it."""
-        _sync_all(self.path)
-        _replace_durably(self.path / MANIFEST, json.dumps(self.manifest, indent=2, default=str) + "\n")
+        sync_all(self.path)
+        replace_text(self.path / MANIFEST, json.dumps(self.manifest, indent=2, default=str) + "\n")
 
     def publish(
         self,
@@ -385,7 +386,7 @@ class Build:
                 **{key: value for key, value in self.manifest.items() if key not in UNFINISHED},
                 "versions": {**self.manifest["versions"], **versions()},
                 "tables": tables,
-                "files": {name: _checksum(self.path / name) for name in _files(self.path) if name != MANIFEST},
+                "files": {name: checksum(self.path / name) for name in files_below(self.path) if name != MANIFEST},
             }
             self.save_manifest()
             release = _go_live(self.warehouse, self.path, release_id)
@@ -421,7 +422,7 @@ def comparable(warehouse: Path, manifest: dict[str, Any]) -> Path | None:
     with contextlib.suppress(PipelineError, OSError, KeyError, TypeError, AttributeError):
         live = release_dir(warehouse)
         noted = read_manifest(live)
-        whole = _checksum(live / serving.DATABASE) == noted["files"][serving.DATABASE]
+        whole = checksum(live / serving.DATABASE) == noted["files"][serving.DATABASE]
         if whole and data_dir(noted) == data_dir(manifest):
             return live
     return None
@@ -440,21 +441,21 @@ def admit(warehouse: Path, folder: Path, release_id: str) -> None:
     Raises PipelineError when the one that is here is damaged, and OSError; the live release is then as it was.
     """
     if release_id not in published_ids(warehouse):
-        _sync_all(folder)
+        sync_all(folder)
         _go_live(warehouse, folder, release_id)
         return
     if wrong := verify(warehouse, release_id):
         raise PipelineError(f"{releases_dir(warehouse) / release_id}: {wrong[0]}; remove this folder, and fetch again")
-    _replace_durably(warehouse / "CURRENT", release_id + "\n")
+    replace_text(warehouse / "CURRENT", release_id + "\n")
 
 
 def _go_live(warehouse: Path, folder: Path, release_id: str) -> Path:
     """Move a whole release to the published ones and make it live; return its folder."""
     published = releases_dir(warehouse) / release_id
-    _make_folder(published.parent)
+    make_folder(published.parent)
     os.rename(folder, published)
-    _sync(published.parent)
-    _replace_durably(warehouse / "CURRENT", release_id + "\n")
+    sync(published.parent)
+    replace_text(warehouse / "CURRENT", release_id + "\n")
     return published
 
 
@@ -469,56 +470,3 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in libraries},
     }
-
-
-def _files(folder: Path) -> list[str]:
-    """Return the files below a folder, as paths from there."""
-    return sorted(path.relative_to(folder).as_posix() for path in _below(folder) if path.is_file())
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield all folders and files below a folder. Raises OSError where one cannot be listed; Path.rglob
-    would not."""
-
-    def stop(error: OSError) -> None:
-        raise error
-
-    for place, folders, names in os.walk(folder, onerror=stop):
-        yield from (Path(place, name) for name in (*folders, *names))
-
-
-def _checksum(path: Path) -> dict[str, Any]:
-    """Return a file's size and sha256."""
-    with path.open("rb") as file:
-        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _replace_durably(path: Path, text: str) -> None:
-    """Replace a file's content so that a reader, or a power cut, sees the old or the new and nothing between."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    _sync(temporary)
-    os.replace(temporary, path)
-    _sync(path.parent)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it so that a power cut leaves them there."""
-    above = [folder, *folder.parents]
-    missing = [place for place in above if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for place in missing:
-        _sync(place.parent)
-
-
-def _sync_all(folder: Path) -> None:
-    for path in (*_below(folder), folder):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

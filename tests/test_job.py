@@ -10,6 +10,8 @@ import pytest
 
 from pipeline import job, release
 from pipeline.config import PipelineError
+from pipeline.metrics import Measure
+from pipeline.report import headlines
 from tests.conftest import publish, write_build
 
 GATES = {"k": 4, "als_rank": 2, "min_support": 1}
@@ -127,6 +129,7 @@ def test_what_is_not_compared_with_the_live_release_is_said(ends, tmp_path):
         def built(data, **tables):
             run._build = write_build(run.warehouse, **tables)
             run.build.record("config", {"data": {"dir": data}})
+            run.build.record("metrics", headlines([Measure(*row) for row in tables.get("metrics", ())]))
             run.build.manifest["als_rank"] = 2
             run.publish()
 

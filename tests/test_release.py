@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import description, job, release, schemas, serving
+from pipeline import description, files, job, release, schemas, serving
 from pipeline.__main__ import main
 from pipeline.config import BusyError, PipelineError
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, publish, write_build
@@ -395,7 +395,7 @@ def test_verify_compares_the_database_with_the_parquet_files(tmp_path):
     connection.execute("update neighbours set similarity = 0.125 where movie_id = 1 and rank = 1")
     connection.close()
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["serving.duckdb"] = release._checksum(folder / "serving.duckdb")
+    manifest["files"]["serving.duckdb"] = files.checksum(folder / "serving.duckdb")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert release.verify(tmp_path, folder.name) == [
         "serving.duckdb: table neighbours has other rows than its Parquet files"

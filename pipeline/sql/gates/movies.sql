@@ -6,8 +6,8 @@ select
 from movies
 group by movie_id
 having count(*) > 1 or count(title) < count(*) or movie_id is null
-    or bool_or(n_ratings is null or n_ratings < 0 or genres is null or list_contains(list_transform(genres, lambda g: g is null), true)
-        or not coalesce(isfinite(mean_rating), true))
+    or bool_or(n_ratings is null or n_ratings < 0 or not coalesce(isfinite(mean_rating), true))
+    or bool_or(genres is null or len(list_filter(genres, lambda genre: genre is null)) > 0)
 union all
 select format('item_id {} stands {} times', coalesce(item_id, 'null'), count(*))
 from movies
