@@ -66,11 +66,13 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_all(folder: Path) -> None:
+    """Return once a folder with all below it is on the disk. Raises OSError."""
     for path in (*below(folder), folder):
         sync(path)
 
 
 def sync(path: Path) -> None:
+    """Return once a file, or which names a folder has, is on the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
