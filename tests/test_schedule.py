@@ -94,6 +94,9 @@ def test_the_systemd_units_are_sound(tmp_path):
     verified = subprocess.run(["systemd-analyze", "verify", *tmp_path.iterdir()], capture_output=True, text=True)
     complaints = [line for line in verified.stderr.splitlines() if line.startswith(("films.", str(tmp_path)))]
     assert verified.returncode == 0 and not complaints
+    service = settings_of("films.service")["Service"]
+    codes = set(re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE))
+    assert codes - set(service["RestartPreventExitStatus"].split()) == {"0", "75"}
     calendar = settings_of("films.timer")["Timer"]["OnCalendar"]
     assert subprocess.run(["systemd-analyze", "calendar", calendar], capture_output=True).returncode == 0
 
