@@ -35,6 +35,7 @@ RANK = 64
 BLOCK = 4096  # movies per file: neighbours.query_block
 WEIGHT = 0.1  # popularity.weight
 CLIENTS = 8
+WARMING = 50  # requests before those that count
 BARE = """
     select neighbour_id, sum(similarity) as score from neighbours where movie_id = any(?::int[])
     group by neighbour_id order by score desc, neighbour_id limit 10
@@ -107,10 +108,10 @@ def apart(action: Callable, *arguments):
 def build(folder: Path, k: int) -> list[str]:
     """Build serving.duckdb; return seconds, those of them in gates, peak memory and size."""
     begin = time.perf_counter()
-    gates = {"k": k, "als_rank": RANK, "min_support": 5}
+    bounds = {"k": k, "als_rank": RANK, "min_support": 5}
     run_gates, in_gates = serving.run_gates, []
     serving.run_gates = lambda *given, **named: in_gates.append(timed(lambda: run_gates(*given, **named)))
-    serving.build_database(folder, popularity_weight=WEIGHT, variables=gates)
+    serving.build_database(folder, popularity_weight=WEIGHT, bounds=bounds, skip=serving.bounded_gates())
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = (folder / serving.DATABASE).stat().st_size / 2**20
@@ -143,8 +144,8 @@ def ask(folder: Path, source: str, n_requests: int) -> list[str]:
                 timed(lambda: connection.cursor().execute("from recommend(?::int[])", [favourites]).fetchall()),  # noqa: B023
                 timed(lambda: connection.cursor().execute(BARE, [favourites]).fetchall()),  # noqa: B023
             )
-            for favourites in [*requests[:50], *requests]
-        ][50:], strict=True)
+            for favourites in [*requests[:WARMING], *requests]
+        ][-n_requests:], strict=True)
     )  # fmt: skip
     failed = []
 

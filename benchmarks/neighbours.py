@@ -1,14 +1,16 @@
 """How near is the neighbour stage to the matrix product that it cannot do without?
 
     ./spark-submit.sh benchmarks/neighbours.py [--movies 30000 60000 120000] [--rank 64] [--k 100] [--rounds 5]
-        [--queries N] [--set neighbours.KEY=VALUE ...]
+        [--queries N] [--spectral] [--set neighbours.KEY=VALUE ...]
 
 Times pipeline.neighbours on random vectors in a warm session, from vectors to Parquet, beside three peers on the same
 vectors and cores: faiss's exact search alone, numpy in blocks (product, argpartition, sort), and Spark's own
 nearestByJoin; the last two on a part of the queries, in proportion. All take turns, round by round: a ratio is the
 median of the rounds' ratios. With --queries only so many movies are looked up, by stage and faiss alike, against all
-candidates: the memory of a task is the same. Memory: the most that JVM, driver and workers held at once in a stage.
-Prints a table and writes results/neighbours.md, with --queries results/neighbours_part.md.
+candidates: the memory of a task is the same. With --spectral the driver makes the vectors as it does by default, from
+random eigenpairs of that rank and random genres, years and words. Memory: the most that JVM, driver and workers held
+at once while vectors were made and the stage ran. Prints a table and writes results/neighbours.md, with --queries
+results/neighbours_part.md.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,13 +34,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.memory import peak
 from benchmarks.tables import machine, table, write
 from pipeline import config
-from pipeline.arrays import as_lists
+from pipeline.arrays import as_lists, as_matrix
+from pipeline.content import WORD_COLUMNS, Content
 from pipeline.job import ROW_GROUP_BYTES, session
 from pipeline.neighbours import CUTS, cuts, neighbours_table
 from pipeline.schemas import VECTORS
+from pipeline.spectral import Spectrum, spectral_vectors
 
 NUMPY_QUERIES = 4096  # of all; in proportion
 JOIN_MOVIES = 1000  # queries and candidates of nearestByJoin; in proportion to the pairs
+CONTENT = (20, 13, WORD_COLUMNS)  # columns for genres, decades and words: as many as MovieLens has
 HEADS = ["movies", "looked up", "pieces", "neighbour stage, s", "faiss alone, s", "stage / faiss", "numpy / stage",
          "nearestByJoin / stage", "ns per pair", "memory, GiB", "of it JVM", "peak of a worker, MiB"]  # fmt: skip
 
@@ -50,29 +56,33 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--queries", type=int, metavar="N", help="look up so many movies only")
+    parser.add_argument("--spectral", action="store_true", help="vectors as the default makes them, on the driver")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="neighbours.KEY=VALUE")
     options = parser.parse_args()
     knobs = config.load([], [f"neighbours.k={options.k}", *options.settings]).neighbours
     spark = session("neighbours")
     cores = spark.sparkContext.defaultParallelism
-    stage(spark, vectors(2000, options.rank), 2000, knobs, cores)  # warms the session and its workers
+    make = spectral if options.spectral else random
+    stage(spark, make(2000, options.rank), 2000, knobs, cores)  # warms the session and its workers
     rows = [
-        measured(spark, vectors(n, options.rank), min(options.queries or n, n), knobs, cores, options.rounds)
+        measured(spark, lambda: make(n, options.rank), min(options.queries or n, n), knobs, cores, options.rounds)  # noqa: B023
         for n in options.movies
     ]
     heap = spark.conf.get("spark.driver.memory", "1g")
     part = f"; {options.queries:,} movies looked up against all" if options.queries else ""
+    length = options.rank + sum(CONTENT)
+    kind = f"spectral vectors of length {length}, made by the driver" if options.spectral else "random vectors"
     write(
         "neighbours_part" if options.queries else "neighbours",
         [
             "# The neighbour stage" + " for a part of the movies" * bool(options.queries),
             "",
             f"Made by `./spark-submit.sh benchmarks/neighbours.py {' '.join(sys.argv[1:])}` on {machine(cores)}, "
-            f"{heap} of them Java's heap at most. Rank {options.rank}, K = {options.k}; random vectors{part}. Peers in "
+            f"{heap} of them Java's heap at most. Rank {options.rank}, K = {options.k}; {kind}{part}. Peers in "
             f"the same run on the same vectors and cores; numpy on {NUMPY_QUERIES:,} queries and nearestByJoin on "
             f"{JOIN_MOVIES:,} squared, in proportion. {options.rounds} rounds in turns: medians, of the ratio "
             "to faiss also the least and the largest. Memory: the most that JVM, driver and workers held at once while "
-            "the stage ran, shared pages for each, the vectors in the driver's Python and in Spark's cache included.",
+            "vectors were made and the stage ran, shared pages for each, Spark's cache of the vectors included.",
             "",
             *table(HEADS, rows),
         ],
@@ -81,20 +91,26 @@ def main() -> None:
 
 
 def measured(
-    spark: SparkSession, matrix: np.ndarray, n_queries: int, knobs: SimpleNamespace, cores: int, rounds: int
+    spark: SparkSession,
+    make: Callable[[], pa.Table],
+    n_queries: int,
+    knobs: SimpleNamespace,
+    cores: int,
+    rounds: int,
 ) -> list[str]:
-    """Return a row of the table: the first n_queries of these movies looked up among all."""
-    n, rank = matrix.shape
-    queries, k = matrix[:n_queries], knobs.k
+    """Return a row of the table: the first n_queries of the movies that make() returns looked up among all."""
+    with peak(application()) as memory:
+        made = make()
+        stage(spark, made, n_queries, knobs, cores)
+    queries, matrix = (as_matrix(made.column(name).combine_chunks()) for name in ("query", "candidate"))
+    (n, rank), k, queries = matrix.shape, knobs.k, queries[:n_queries]
     part = queries[:NUMPY_QUERIES]
-    small = frame(spark, vectors(JOIN_MOVIES, rank)).persist()
+    small = spark.createDataFrame(random(JOIN_MOVIES, rank), VECTORS).persist()
     small.count()
     faiss.omp_set_num_threads(cores)
-    with peak(application()) as memory:
-        stage(spark, matrix, n_queries, knobs, cores)
     seconds = np.array([
         (
-            stage(spark, matrix, n_queries, knobs, cores),
+            stage(spark, made, n_queries, knobs, cores),
             timed(lambda: faiss.knn(queries, matrix, k, metric=faiss.METRIC_INNER_PRODUCT)),
             timed(lambda: numpy_blocks(part, matrix, k)) * n_queries / len(part),
             timed(lambda: nearest_by_join(small, k)) * (n / JOIN_MOVIES) * (n_queries / JOIN_MOVIES),
@@ -104,7 +120,7 @@ def measured(
     ours, alone, blocks, join = seconds.T
     to_faiss = ours / alone
     return [
-        f"{n:,}", f"{n_queries:,}", f"{cut(n_queries, matrix, knobs, cores)['pieces']}",
+        f"{n:,}", f"{n_queries:,}", f"{cut(n_queries, made, knobs, cores)['pieces']}",
         f"{np.median(ours):.1f}", f"{np.median(alone):.1f}",
         f"{np.median(to_faiss):.2f} ({to_faiss.min():.2f} to {to_faiss.max():.2f})",
         f"{np.median(blocks / ours):.1f}", f"{np.median(join / ours):,.0f}",
@@ -137,32 +153,44 @@ def vectors(n: int, rank: int) -> np.ndarray:
     return np.random.default_rng(n).standard_normal((n, rank)).astype(np.float32)
 
 
-def frame(spark: SparkSession, matrix: np.ndarray) -> DataFrame:
-    """Return vectors as neighbours_table takes them: movie_id, query, candidate."""
-    lists = as_lists(matrix)
-    table = pa.table(
-        [pa.array(np.arange(len(matrix), dtype=np.int32)), lists, lists], names=["movie_id", "query", "candidate"]
+def random(n: int, rank: int) -> pa.Table:
+    """Return movie_id, query and candidate, random vectors that are the same in both; none is a copy of another."""
+    lists = as_lists(vectors(n, rank))
+    return pa.table([np.arange(n, dtype=np.int32), lists, lists], names=["movie_id", "query", "candidate"])
+
+
+def spectral(n: int, rank: int) -> pa.Table:
+    """Return movie_id, query and candidate as jobs/build_neighbours.py makes them by default, from random numbers."""
+    rng = np.random.default_rng(n)
+    likers = rng.pareto(1.0, n) + 1
+    known = Spectrum(
+        np.arange(n, dtype=np.int32), likers, likers, rng.standard_normal((n, rank)), rng.random(rank), n, 10.0
     )
-    return spark.createDataFrame(table, VECTORS)
+    described = Content(*(rng.random((n, columns)) for columns in CONTENT))
+    weights = vars(config.load([], []).spectral)
+    given = ("damping", "popularity_exponent", "residual", "content", "year", "words")
+    return spectral_vectors(known, described, **{name: weights[name] for name in given})
 
 
-def stage(spark: SparkSession, matrix: np.ndarray, n_queries: int, knobs: SimpleNamespace, cores: int) -> float:
+def stage(spark: SparkSession, made: pa.Table, n_queries: int, knobs: SimpleNamespace, cores: int) -> float:
     """Return the seconds from vectors in Spark's memory to lists in Parquet, as jobs/build_neighbours.py cuts them."""
-    table = frame(spark, matrix).persist()
+    table = spark.createDataFrame(made, VECTORS).persist()
     table.count()
     folder = tempfile.mkdtemp()
     movies = table.select("movie_id")
-    only = None if n_queries == len(matrix) else movies.where(F.col("movie_id") < n_queries)
-    lists = neighbours_table(table, movies, only, k=knobs.k, **cut(n_queries, matrix, knobs, cores))
+    only = None if n_queries == made.num_rows else movies.where(F.col("movie_id") < n_queries)
+    lists = neighbours_table(table, movies, only, k=knobs.k, **cut(n_queries, made, knobs, cores))
     seconds = timed(lambda: lists.write.option("parquet.block.size", ROW_GROUP_BYTES).parquet(f"{folder}/lists"))
     shutil.rmtree(folder)
     table.unpersist()
     return seconds
 
 
-def cut(n_queries: int, matrix: np.ndarray, knobs: SimpleNamespace, cores: int) -> dict[str, int]:
+def cut(n_queries: int, made: pa.Table, knobs: SimpleNamespace, cores: int) -> dict[str, int]:
     """Return in how many parts neighbours_table cuts the work."""
-    return cuts(n_queries, *matrix.shape, cores=cores, **{name: getattr(knobs, name) for name in CUTS})
+    length = len(made.column("candidate")[0])
+    sizes = {name: getattr(knobs, name) for name in CUTS}
+    return cuts(n_queries, made.num_rows, length, cores=cores, **sizes)
 
 
 def numpy_blocks(queries: np.ndarray, items: np.ndarray, k: int, block: int = 512) -> None:

@@ -13,7 +13,7 @@ from pipeline.arrays import as_lists, as_matrix
 from pipeline.content import Content
 
 LIKES_PER_BLOCK = 1_000_000  # likes that one task holds, about 20 bytes each
-MOVIES_PER_BLOCK = 8192  # rows of a partial product that are added up in one task
+MOVIES_PER_BLOCK = 8192  # rows that are added up in one task, or weighed at once
 PAIR_LIKES_PER_BLOCK = 50_000  # likes whose pairs one task counts
 MOVIES_PER_PART = 2048  # movies whose pairs are added up in one task
 PAIRED_LIKES = 2000  # of a user's likes so many are paired with each other: the pairs grow with the square
@@ -102,10 +102,16 @@ def spectral_vectors(
     values = known.values
     largest = damping * values.max()
     filtered = largest * values / np.maximum(largest + values, 1e-12) - residual * values
-    same = np.hstack([described.genres, np.sqrt(year) * described.years, np.sqrt(words) * described.words])
-    liked = np.sqrt(known.likers / max(known.n_users, 1))[:, None]
-    query = np.hstack([known.axes * filtered * scale[:, None], same * (content * scale**2)[:, None]])
-    candidate = np.hstack([known.axes * (popular / scale)[:, None], same * liked])
+    liked = np.sqrt(known.likers / max(known.n_users, 1))
+    alike = ((described.genres, 1.0), (described.years, np.sqrt(year)), (described.words, np.sqrt(words)))
+    width = known.axes.shape[1] + sum(columns.shape[1] for columns, _ in alike)
+    query, candidate = (np.empty((len(scale), width), np.float32) for _ in range(2))
+    for begin in range(0, len(scale), MOVIES_PER_BLOCK):  # all in one piece would be held three times
+        rows = slice(begin, begin + MOVIES_PER_BLOCK)
+        axes, same = known.axes[rows], np.hstack([weight * columns[rows] for columns, weight in alike])
+        of_query, of_candidate = (content * scale[rows] ** 2)[:, None], liked[rows, None]
+        query[rows] = np.hstack([axes * filtered * scale[rows, None], same * of_query])
+        candidate[rows] = np.hstack([axes * (popular[rows] / scale[rows])[:, None], same * of_candidate])
     columns = [pa.array(known.movies), as_lists(query), as_lists(candidate)]
     return pa.table(columns, names=["movie_id", "query", "candidate"])
 

@@ -68,17 +68,16 @@ def spark(tmp_path_factory):
     session.stop()
 
 
-def submit(
-    *arguments: str, script: str = "spark-submit.sh", cwd: Path = ROOT, **env: str
-) -> subprocess.CompletedProcess:
-    """Run spark-submit.sh as an operator would; stdout and stderr as text. env: None takes a variable away."""
+def submit(*arguments: str, root: Path = ROOT, **env: str) -> subprocess.CompletedProcess:
+    """Run spark-submit.sh of a checkout as an operator would; stdout and stderr as text. env: None takes a variable
+    away."""
     environment = {**os.environ, "PYSPARK_PYTHON": "", "LOG4J_CONFIGURATION_FILE": "", **env}
     environment = {key: value for key, value in environment.items() if value is not None and value != ""}
     for inherited in ("PIPELINE_LOG", "PYTHONPATH", "SPARK_LOCAL_IP"):
         environment.pop(inherited, None)
     is_job = any(str(argument).startswith(("jobs/", "benchmarks/")) for argument in arguments)
-    command = [str(ROOT / "spark-submit.sh"), *(QUICK if is_job else []), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    command = [str(root / "spark-submit.sh"), *(QUICK if is_job else []), *map(str, arguments)]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")
