@@ -8,18 +8,21 @@ import scipy.sparse as sp
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from scipy.sparse.linalg import svds
+from sklearn.preprocessing import normalize
 
 from pipeline.arrays import unit_rows
 
 WORDS_PER_MOVIE = 50  # a movie keeps its most used words
 WORD_COLUMNS = 32  # directions that are kept of all words
+GENRE_COLUMNS = 64  # and of all genres, where there are more
 
 
 class Content(NamedTuple):
     """Vectors of the n movies of the catalogue, in order of movie_id, whose inner products say how alike two are.
 
-    genres: float64 [n, genres], length 1, rare genres weighing more; years: [n, decades], length 1, from 1 for the
-    same year to 0 ten years apart; words: [n, at most WORD_COLUMNS], length at most 1, rare words weighing more.
+    genres: float64 [n, at most GENRE_COLUMNS], length at most 1, rare genres weighing more; years: [n, decades],
+    length 1, from 1 for the same year to 0 ten years apart; words: [n, at most WORD_COLUMNS], length at most 1, rare
+    words weighing more.
     All are 0 where nothing is known.
     """
 
@@ -44,8 +47,8 @@ def movie_words(words: DataFrame, ratings: DataFrame) -> DataFrame:
 def content(movies: DataFrame, words: DataFrame) -> Content:
     """Return the Content of the movies table and of movie_words. Runs two small Spark jobs.
 
-    The driver holds 8 bytes per movie and column, of which there are as many as genres and decades, and WORD_COLUMNS;
-    and WORDS_PER_MOVIE words per movie, about 40 bytes each, while it works.
+    The driver holds 8 bytes per movie and column, of which there are as many as decades, GENRE_COLUMNS and
+    WORD_COLUMNS; and WORDS_PER_MOVIE words per movie, about 40 bytes each, while it works.
     """
     catalogue = movies.select("movie_id", "genres", "year").orderBy("movie_id").toArrow()
     genres, years = (catalogue.column(name).to_pylist() for name in ("genres", "year"))
@@ -55,13 +58,18 @@ def content(movies: DataFrame, words: DataFrame) -> Content:
 
 
 def _genre_vectors(genres: list[list[str]]) -> np.ndarray:
-    """Return a row per movie, float64 [n, genres], of length 1, rare genres weighing more; 0 without genres."""
+    """Return a row per movie, float64 [n, at most GENRE_COLUMNS], of length 1, rare genres weighing more; 0 without
+    genres. A shop may have thousands of them: then the best approximation in so many columns, of length at most 1."""
     names = sorted({name for movie in genres for name in movie})
     column = {name: i for i, name in enumerate(names)}
-    matrix = np.zeros((len(genres), len(names)))
-    for row, movie in enumerate(genres):
-        matrix[row, [column[name] for name in movie]] = 1
-    return unit_rows(matrix * np.log(len(genres) / np.maximum(matrix.sum(axis=0), 1)))
+    rows = np.repeat(np.arange(len(genres)), [len(movie) for movie in genres])
+    columns = np.array([column[name] for movie in genres for name in movie], int)
+    matrix = sp.csr_matrix((np.ones(len(rows)), (rows, columns)), (len(genres), len(names)))
+    matrix.data[:] = 1  # also of one that stands there twice
+    weighted = matrix.multiply(np.log(len(genres) / np.maximum(matrix.sum(axis=0).A1, 1))).tocsr()
+    if len(names) <= GENRE_COLUMNS:
+        return unit_rows(weighted.toarray())
+    return _compressed(normalize(weighted), GENRE_COLUMNS)
 
 
 def _year_vectors(years: list[int | None]) -> np.ndarray:
@@ -87,8 +95,13 @@ def _word_vectors(n_movies: int, rows: np.ndarray, used: pa.Table) -> np.ndarray
     weights /= np.sqrt(np.bincount(rows, weights**2, minlength=n_movies))[rows]
     columns = np.unique(columns[shared], return_inverse=True)[1]
     matrix = sp.csr_matrix((weights, (rows, columns)), (n_movies, columns.max() + 1))
-    if min(matrix.shape) <= WORD_COLUMNS:
+    return _compressed(matrix, WORD_COLUMNS)
+
+
+def _compressed(matrix: sp.csr_matrix, columns: int) -> np.ndarray:
+    """Return the best approximation of a matrix's rows in at most so many columns, as far as inner products go."""
+    if min(matrix.shape) <= columns:
         directions, lengths, _ = np.linalg.svd(matrix.toarray(), full_matrices=False)
     else:
-        directions, lengths, _ = svds(matrix, k=WORD_COLUMNS, v0=np.ones(min(matrix.shape)))
+        directions, lengths, _ = svds(matrix, k=columns, v0=np.ones(min(matrix.shape)))
     return directions * lengths

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 
 from pipeline import content, spectral
 from pipeline.arrays import unit_rows
@@ -151,3 +152,21 @@ def test_heavy_users_are_paired_by_a_sample_that_stands_for_all(spark, monkeypat
     for row in rows:
         assert np.frombuffer(row.common, np.float32).tolist() == [4.0] * 19
         assert row.movie_id not in np.frombuffer(row.ids, np.int32)
+
+
+def test_a_shop_with_many_genres_gets_vectors_no_longer_than_others(spark):
+    rng = np.random.default_rng(5)
+    share = 1 / np.arange(1, 301) / (1 / np.arange(1, 301)).sum()
+    named = [[f"g{i}" for i in rng.choice(300, 3, replace=False, p=share)] for _ in range(1000)]
+    named[0] = named[1] = ["g7", "g200"]
+    movies = spark.createDataFrame(list(enumerate(named)), "movie_id int, genres array<string>").withColumn(
+        "year", F.lit(None).cast("int")
+    )
+    vectors = described(spark, movies).genres
+    assert vectors.shape == (1000, content.GENRE_COLUMNS) and (vectors**2).sum(axis=1).max() < 1 + 1e-9
+    counts = {name: sum(name in movie for movie in named) for movie in named for name in movie}
+    weights = np.array([[np.log(1000 / n) * (name in movie) for name, n in counts.items()] for movie in named])
+    exact, alike = unit_rows(weights) @ unit_rows(weights).T, vectors @ vectors.T
+    np.testing.assert_allclose(alike[0], alike[1])
+    below = np.triu_indices(1000, 1)
+    assert np.corrcoef(exact[below], alike[below])[0, 1] > 0.9
