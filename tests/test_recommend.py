@@ -273,6 +273,7 @@ LONG_TITLES = [
     "The Lord of the Rings: The Fellowship of the Ring", "The Lord of the Rings: The Two Towers",
     "The Lord of the Rings: The Return of the King", "Lord of the Flies", "Lord of Illusions",
     "The Matrix", "Martin", "Seven (a.k.a. Se7en)", "Seve", "Amelie (Le Fabuleux destin d'Amélie Poulain)", "Emma",
+    "Toy Story", "WALL·E", "The Toy", "Walled In",
 ]  # fmt: skip
 
 
@@ -288,6 +289,9 @@ LONG_TITLES = [
         ("lord of the rngs", "The Lord of the Rings: The Fellowship of the Ring"),
         ("lordoftherings", "The Lord of the Rings: The Fellowship of the Ring"),
         ("sevn", "Seven (a.k.a. Se7en)"),
+        ("toy", "Toy Story"),
+        ("the toy", "The Toy"),
+        ("walle", "WALL·E"),
         ("amelie", "Amelie (Le Fabuleux destin d'Amélie Poulain)"),
     ],
 )

@@ -2,10 +2,10 @@
 -- text string: a title as people type it: typos, missing articles and accents, a year in or without parentheses.
 -- k: at most so many.
 -- One row per rank: rank (1 is best), movie_id, title, year, genres, n_ratings, match, item_id. match is 1
--- for the whole name, 0.98 for the name but for its article, 0.9 where the name begins with the text, 0.85 where a
--- later word does, 0.8 where every word of the text begins a word of the name, 0.75 where the name begins with the text
--- but for blanks, else 0.9 times the similarity in letters; movies under 0.6 do not appear. Equal matches: better-known
--- movies first.
+-- for the whole name, 0.98 for the name but for its article, 0.95 but for its blanks, 0.9 where the name begins with the
+-- text, 0.85 where a later word does, 0.8 where every word of the text begins a word of the name, 0.75 where the name
+-- begins with the text but for blanks, else 0.9 times the similarity in letters; movies under 0.6 do not appear. Equal
+-- matches, and those from 0.9 to 0.98, since more of a title may be on its way: better-known movies first.
 create or replace macro search_movies(text, k := 10) as table
 with
 -- a text that ends in a year is tried both ways: "heat 1995" is a movie and its year, "blade runner 2049" a name
@@ -46,7 +46,8 @@ named as (
                         substr(names.key, strpos(names.key, ' ' || each_word[1]) + 1), reading.key)
                     else 0.0
                 end
-            when starts_with(names.key, left(solid, 1)) and starts_with(replace(names.key, ' ', ''), solid) then 0.75
+            when starts_with(names.key, left(solid, 1)) and starts_with(replace(names.key, ' ', ''), solid) then
+                if(length(replace(names.key, ' ', '')) = length(solid), 0.95, 0.75)
             else search_likeness(names.key, reading.key)
         end as match
     from search_names as names
@@ -59,7 +60,9 @@ matched as (
     group by movie_id
 ),
 best as (
-    select *, row_number() over (order by match desc, n_ratings desc, movie_id) as rank
+    select *, row_number() over (
+        order by if(match between 0.9 and 0.98, 0.9, match) desc, n_ratings desc, movie_id
+    ) as rank
     from matched
     qualify rank <= k
 ),
