@@ -82,7 +82,7 @@ def main() -> None:
             f"the same run on the same vectors and cores; numpy on {NUMPY_QUERIES:,} queries and nearestByJoin on "
             f"{JOIN_MOVIES:,} squared, in proportion. {options.rounds} rounds in turns: medians, of the ratio "
             "to faiss also the least and the largest. Memory: the most that JVM, driver and workers held at once while "
-            "vectors were made and the stage ran, shared pages for each, Spark's cache of the vectors included.",
+            "vectors were made and the stage ran, shared pages for each.",
             "",
             *table(HEADS, rows),
         ],
@@ -174,7 +174,7 @@ def spectral(n: int, rank: int) -> pa.Table:
 
 def stage(spark: SparkSession, made: pa.Table, n_queries: int, knobs: SimpleNamespace, cores: int) -> float:
     """Return the seconds from vectors in Spark's memory to lists in Parquet, as jobs/build_neighbours.py cuts them."""
-    table = spark.createDataFrame(made, VECTORS).persist()
+    table = spark.createDataFrame(made, VECTORS)
     table.count()
     folder = tempfile.mkdtemp()
     movies = table.select("movie_id")
@@ -182,7 +182,6 @@ def stage(spark: SparkSession, made: pa.Table, n_queries: int, knobs: SimpleName
     lists = neighbours_table(table, movies, only, k=knobs.k, **cut(n_queries, made, knobs, cores))
     seconds = timed(lambda: lists.write.option("parquet.block.size", ROW_GROUP_BYTES).parquet(f"{folder}/lists"))
     shutil.rmtree(folder)
-    table.unpersist()
     return seconds
 
 
