@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pipeline.arrays import as_lists, as_matrix
 from pipeline.content import Content
 
-LIKES_PER_BLOCK = 1_000_000  # likes that one task holds, about 20 bytes each
+LIKES_PER_BLOCK = 1_000_000  # likes that one task holds, about 80 bytes each
 MOVIES_PER_BLOCK = 8192  # rows that are added up in one task, or weighed at once
 PAIR_LIKES_PER_BLOCK = 50_000  # likes whose pairs one task counts
 MOVIES_PER_PART = 2048  # movies whose pairs are added up in one task
@@ -52,8 +52,8 @@ def spectrum(item_factors: DataFrame, weighted: DataFrame, movies: DataFrame, *,
     """Return the Spectrum of weighted_likes in the space that the ALS factors span, after one step of power iteration
     (Rayleigh-Ritz).
 
-    Runs four Spark jobs over the likes. The driver and every task hold n x rank floats for n movies, 8 bytes each
-    on the driver (1 million movies of rank 64: 0.5 GB per matrix, four at a time), and a task LIKES_PER_BLOCK likes.
+    Runs four Spark jobs over the likes. The driver holds four arrays of n x rank floats for n movies, 8 bytes each
+    (1 million movies of rank 64: 0.5 GB per array), a task up to four of 4 bytes each and LIKES_PER_BLOCK likes.
     """
     ids = movies.select("movie_id").orderBy("movie_id").toArrow().column("movie_id").to_numpy().astype(np.int32)
     sums = [F.sum(F.col("weight") * F.col("weight")).alias("support"), F.count("*").cast("double").alias("likers")]

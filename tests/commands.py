@@ -60,6 +60,8 @@ HOW = {
     },
     "docs/cluster.md": {
         "./spark-submit.sh --master spark://host:7077": CLUSTER,
+        "PYSPARK_PYTHON=/opt/recommender/bin/python ./spark-submit.sh --master k8s": "needs Kubernetes, says the page",
+        "./spark-submit.sh --packages org.apache.hadoop": "needs an object store, says the page",
         ".venv/bin/python benchmarks/cluster.py --workers 2": EXHAUSTIVE,
     },
     "docs/deploy.md": {
