@@ -84,7 +84,7 @@ memory() {
 
 # ALS hands Java one long chain of steps: with the usual stack, many iterations overflow it.
 java_options="-Xss16m"
-# ALS spends nine tenths of its time in a BLAS routine that Spark has in plain Java only (docs/training.md). On Linux, faiss
+# ALS spends four fifths of its time in a BLAS routine that Spark has in plain Java only (docs/training.md). On Linux, faiss
 # brings a native library along, built with OpenMP: one thread each, since Spark runs a task on every core.
 native_blas() {
     local library
