@@ -5,9 +5,9 @@
 DIR: a data set as benchmarks/grow.py writes it. Trains on its likes with the configured parameters: both values of
 als.solver from a persisted table of likes to factors, and implicit 0.7.3, Cholesky and conjugate gradients, from a
 sparse matrix in memory, with as many threads as Spark has cores. All take turns. Prints a table, and where Spark ML
-spends its time, and writes results/training.md; for Spark without its native BLAS, in another file, put
---conf spark.driver.extraJavaOptions=-Xss16m before benchmarks/. Spark ML's rounds are the dear ones: --rounds 1 for
-large data.
+spends its time, by its tasks' stacks and by Spark's own metrics, and writes results/training.md; for Spark without its
+native BLAS, in another file, put --conf spark.driver.extraJavaOptions=-Xss16m before benchmarks/. Spark ML's rounds are
+the dear ones: --rounds 1 for large data.
 """
 
 import argparse
@@ -31,6 +31,16 @@ from benchmarks.tables import machine, table, write
 from pipeline import config
 from pipeline.factors import item_factors_table, likes_table, train_als
 from pipeline.job import session
+
+# What Spark adds up for every stage, and the parts of a second that it counts in; pauses of the collector are counted
+# for each task that waits.
+TIMES = {
+    "tasks": ("executorRunTime", 1e3),
+    "collecting garbage": ("jvmGcTime", 1e3),
+    "waiting for shuffles": ("shuffleFetchWaitTime", 1e3),
+    "writing shuffles": ("shuffleWriteTime", 1e9),
+    "serialising results": ("resultSerializationTime", 1e3),
+}
 
 
 def main() -> None:
@@ -60,7 +70,8 @@ def main() -> None:
         "implicit, conjugate gradients": lambda: implicit_seconds(matrix, cores, params, cg=True),
     }
     samples: collections.Counter = collections.Counter()
-    trainers["Spark ML (als.solver: spark)"] = sampled(spark, samples, trainers["Spark ML (als.solver: spark)"])
+    told: collections.Counter = collections.Counter()
+    trainers["Spark ML (als.solver: spark)"] = sampled(spark, samples, told, trainers["Spark ML (als.solver: spark)"])
     rounds = [{name: train() for name, train in trainers.items()} for _ in range(options.rounds)]
     rows = []
     for name in trainers:
@@ -93,6 +104,10 @@ def main() -> None:
                 ["method", "share"],
                 [[name, f"{n / samples.total():.0%}"] for name, n in samples.most_common(6)],
             ),
+            "",
+            "What the stacks of tasks do not show, from Spark's own metrics of its stages: of the tasks' time "
+            + ", ".join(f"{told[name] / told['tasks']:.1%} {name}" for name in list(TIMES)[1:])
+            + f"; {told['MiB'] / options.rounds:,.0f} MiB read from shuffles a round.",
         ],
     )
     spark.stop()
@@ -105,11 +120,22 @@ def as_matrix(likes: DataFrame, alpha: float) -> sp.csr_matrix:
     return sp.csr_matrix((1 + alpha * read.column(2).to_numpy().astype(np.float32), (users, movies)))
 
 
-def sampled(spark: SparkSession, samples: collections.Counter, train: Callable[[], float]) -> Callable[[], float]:
-    """Return the trainer with somebody who counts, each second that it runs, what the tasks' threads are at."""
+def stages(spark: SparkSession) -> list:
+    """Return what Spark's status store knows of every stage so far."""
+    none, quantiles = spark._jvm.java.util.ArrayList(), spark._sc._gateway.new_array(spark._jvm.double, 0)
+    found = spark._jsc.sc().statusStore().stageList(none, False, False, quantiles, none)
+    return [found.apply(number) for number in range(found.size())]
+
+
+def sampled(
+    spark: SparkSession, samples: collections.Counter, told: collections.Counter, train: Callable[[], float]
+) -> Callable[[], float]:
+    """Return the trainer with somebody who counts, each second that it runs, what the tasks' threads are at, and what
+    Spark's metrics tell of its stages: seconds by TIMES, and MiB."""
 
     def watched() -> float:
         done = threading.Event()
+        last = max((stage.stageId() for stage in stages(spark)), default=-1)
 
         def look() -> None:
             while not done.wait(1):
@@ -126,6 +152,10 @@ def sampled(spark: SparkSession, samples: collections.Counter, train: Callable[[
         finally:
             done.set()
             watcher.join()
+            for stage in stages(spark):
+                if stage.stageId() > last:
+                    told.update({name: getattr(stage, field)() / unit for name, (field, unit) in TIMES.items()})
+                    told["MiB"] += stage.shuffleReadBytes() / 2**20
 
     return watched
 
