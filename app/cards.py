@@ -4,7 +4,7 @@ from collections.abc import Collection
 from html import escape
 from zlib import crc32
 
-from pipeline.recommend import Because, Recommendation, named
+from pipeline.recommend import Because, Match, Recommendation, named
 
 # The hue of a drawn poster, in degrees, by the first genre that is here; others have their own.
 HUES = {
@@ -41,18 +41,21 @@ def card(
     explore: str,
     best: float = 5.0,
     hardly_rated: Collection[int] = (),
+    praise: bool = True,
 ) -> str:
     """Return a card's HTML. strength: see Recommender.strengths, None where the favourites have no lists. poster: an
     image as a data: address, None for a drawn one. explore: where the title's own list is. best: the most stars there
-    are. hardly_rated: the favourites whose lists come from what the titles are, not from people."""
+    are. hardly_rated: the favourites whose lists come from what the titles are, not from people. praise: whether the
+    strength is put in words, too."""
     year = f'<span class="year">{row.year}</span>' if row.year else ""
     return (
         f'<article class="film" aria-label="{escape(named(row))}">{poster_image(row, poster)}<div class="about">'
         f'<h3><span class="rank">{row.rank}</span> {escape(row.title)} {year}</h3>'
         f'<p class="genres">{" · ".join(map(escape, row.genres)) or "no genres listed"}</p>'
-        f"{match_bar(strength)}"
+        f"{match_bar(strength, praise)}"
         f'<p class="because">{reason(row, hardly_rated)}</p>'
-        f'<p class="facts">{" · ".join(facts(row, explore, best))}</p>'
+        f'<p class="facts">{" · ".join(facts(row, best))}</p>'
+        f'<p class="facts links">{" · ".join(links(row, explore))}</p>'
         "</div></article>"
     )
 
@@ -68,15 +71,20 @@ def poster_image(row: Recommendation, poster: str | None) -> str:
     return f'<div class="poster drawn" style="--hue:{hue}" aria-hidden="true"><span>{escape(initials)}</span></div>'
 
 
-def match_bar(strength: float | None) -> str:
-    """Return the strength as a bar and in words; nothing without one."""
+def by_what_it_is(row: Recommendation, hardly_rated: Collection[int]) -> bool:
+    """Tell whether no ratings tie a movie to its favourites, but genres and year alone; hardly_rated: see card."""
+    return row.source == "neighbours" and all(because.movie_id in hardly_rated for because in row.because)
+
+
+def match_bar(strength: float | None, praise: bool = True) -> str:
+    """Return the strength as a bar, a percentage and, with praise, a word; nothing without one."""
     if strength is None:
         return ""
     percent = max(1, round(100 * strength))
-    word = next(word for least, word in WORDS if strength >= least)
+    word = next(f"{word} match" for least, word in WORDS if strength >= least) if praise else "match"
     return (
         f'<p class="match" title="in units of the best match in the whole catalogue">'
-        f'<span class="bar" aria-hidden="true"><i style="width:{percent}%"></i></span> {percent}% · {word} match</p>'
+        f'<span class="bar" aria-hidden="true"><i style="width:{percent}%"></i></span> {percent}% · {word}</p>'
     )
 
 
@@ -84,7 +92,7 @@ def reason(row: Recommendation, hardly_rated: Collection[int] = ()) -> str:
     """Return in words, as HTML, why a movie is recommended; hardly_rated: see card."""
 
     def said(because: Because) -> str:
-        share = f" {because.share:.0%}" if len(row.because) > 1 else ""
+        share = f"&nbsp;{because.share:.0%}" if len(row.because) > 1 else ""
         by_what = ", by its genres and year" if because.movie_id in hardly_rated and row.source == "neighbours" else ""
         return f"<b>{escape(because.title)}</b>{share}{by_what}"
 
@@ -100,25 +108,32 @@ def reason(row: Recommendation, hardly_rated: Collection[int] = ()) -> str:
     return "Much liked by everyone; not tied to your favourites" if row.because else "Much liked by everyone"
 
 
-def facts(row: Recommendation, explore: str, best: float = 5.0) -> list[str]:
-    """Return what is known about the title, as HTML: its length, how well and how often it was rated, and links."""
+def facts(row: Recommendation, best: float = 5.0) -> list[str]:
+    """Return what is known about the title, as HTML: its length, how well and how often it was rated."""
     said = [length(row.runtime_minutes)] if row.runtime_minutes else []
+    return [*said, rated(row, best)]
+
+
+def rated(row: Recommendation | Match, best: float = 5.0) -> str:
+    """Return how well and how often the title was rated."""
     people = "1 person" if row.n_ratings == 1 else f"{row.n_ratings:,} people"
     if row.mean_rating is not None:
-        said.append(f'<span class="stars">★ {row.mean_rating:.1f}</span> of {best:g} by {people}')
-    elif row.n_ratings:  # events have no stars
-        said.append(f"chosen by {people}")
-    else:
-        said.append("not rated yet")
-    links = [("Explore", explore)]
+        return f"★ {row.mean_rating:.1f} of {best:g} by {people}"
+    return f"chosen by {people}" if row.n_ratings else "not rated yet"  # events have no stars
+
+
+def links(row: Recommendation, explore: str) -> list[str]:
+    """Return links to what there is about the title, as HTML; explore: see card."""
+    addresses = {"Explore": explore}
     if row.imdb_id:
-        links.append(("IMDb", f"https://www.imdb.com/title/{row.imdb_id}/"))
+        addresses["IMDb"] = f"https://www.imdb.com/title/{row.imdb_id}/"
     if row.tmdb_id:
-        links.append(("TMDB", f"https://www.themoviedb.org/movie/{row.tmdb_id}"))
-    for name, address in links:
-        label = f'aria-label="{name}: {escape(row.title)}"'
-        said.append(f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer" {label}>{name}</a>')
-    return said
+        addresses["TMDB"] = f"https://www.themoviedb.org/movie/{row.tmdb_id}"
+    return [
+        f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer" '
+        f'aria-label="{name}: {escape(row.title)}">{name}</a>'
+        for name, address in addresses.items()
+    ]
 
 
 def length(minutes: int) -> str:

@@ -15,11 +15,12 @@ OTHER, SERVED_COLOUR = "#868686", "#d55e00"
 
 
 def map_chart(
-    places: list[Place], explored: int | None, near: set[int], ink: str, paper: str, item: str
+    places: list[Place], explored: int | None, near: set[int], ink: str, paper: str, faint: float, item: str
 ) -> alt.LayerChart:
     """Return the map; explored and near: movie ids that stand out. Selection 'point': movie_id of a clicked one.
 
-    ink, paper: colours of text and of what it stands on. item: what the points stand for.
+    ink, paper: colours of text and of what it stands on. faint: opacity of what does not stand out. item: what the
+    points stand for.
     """
     table = pd.DataFrame(
         {
@@ -62,7 +63,7 @@ def map_chart(
     parts = ("far", "near", "explored")
     far, in_front, named_one = (base.transform_filter(f"datum.part == '{part}'") for part in parts)
     layers = [
-        far.mark_point(filled=True, size=32, opacity=0.2 if near else 0.75, aria=False).add_params(point, view),
+        far.mark_point(filled=True, size=32, opacity=faint if near else 0.75, aria=False).add_params(point, view),
         in_front.mark_point(filled=True, size=110, opacity=1),
         named_one.mark_point(filled=True, size=320, opacity=1, stroke=ink, strokeWidth=3),
     ]

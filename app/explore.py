@@ -3,13 +3,21 @@
 import streamlit as st
 
 from app import films, steer
-from app.address import from_address, to_address
+from app.address import to_address
+from app.cards import rated
 from app.charts import map_chart
 from app.search import search
-from app.shared import NOTHING, ink, live_release, open_release, paper, plain, settings, word
+from app.shared import NOTHING, faint, ink, live_release, open_release, paper, plain, settings, word
 from pipeline.recommend import MAX_FAVOURITES, Match, Neighbour, Place, Recommender, named
 
 FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
+# The number makes it another script for another film: each runs once.
+ARRIVE = """<script>/* %d */ {
+    document.querySelector("[data-testid=stMain]").scrollTo(0, 0);
+    const heading = document.querySelector("[data-testid=stMain] h2");
+    heading.tabIndex = -1;
+    heading.focus({preventScroll: true});
+}</script>"""
 
 
 def page() -> None:
@@ -17,7 +25,8 @@ def page() -> None:
     recommender = live_release()
     st.title("Explore")
     st.caption(
-        f"Each {word().item} has a list of {word().items} that go with it. Recommendations are made from these lists."
+        f"Each {word().item} has a list of {word().items} that go with it. Recommendations are made from these lists, "
+        f"and move well-known {word().items} up."
     )
     search(f"Search {word().items}", explore, icon=":material/arrow_forward:")
     if not st.query_params.get("movie"):
@@ -27,6 +36,8 @@ def page() -> None:
     if movie:
         show_list(movie, rows)
     show_map(places_of(str(recommender.folder)), movie, rows)
+    if st.session_state.pop("arrives", False) and movie:
+        st.html(ARRIVE % movie.movie_id, unsafe_allow_javascript=True)
 
 
 def start(recommender: Recommender) -> None:
@@ -46,7 +57,7 @@ def start(recommender: Recommender) -> None:
 def explore(movie_id: int) -> None:
     """Make the movie the one that is explored."""
     st.query_params["movie"] = str(movie_id)
-    st.session_state.length = FIRST
+    st.session_state.length, st.session_state.arrives = FIRST, True
 
 
 def chosen(recommender: Recommender) -> Match | None:
@@ -67,7 +78,7 @@ def show_list(movie: Match, rows: list[Neighbour]) -> None:
     """Draw what is known of a movie, and its list."""
     st.header(plain(named(movie)), anchor=False)
     genres = " · ".join(map(plain, movie.genres)) or "no genres listed"
-    st.caption(f"{genres} · rated or chosen by {movie.n_ratings:,} people")
+    st.caption(f"{genres} · {plain(rated(movie, settings().data.max_rating))}")
     favour(movie)
     if not rows:
         st.info("Too little is known of it to say what goes with it.", icon=NOTHING)
@@ -91,18 +102,17 @@ def show_list(movie: Match, rows: list[Neighbour]) -> None:
 
 
 def favour(movie: Match) -> None:
-    """Draw what makes the movie a favourite and goes to the page of recommendations. Favourites are those of this visit
-    or, where a card's link opened this page, those that the address brought along."""
-    full = len(st.session_state.get("favourites", [])) >= MAX_FAVOURITES
-    if st.button(
-        f"Recommend {word().items} that go with it", icon=":material/add:", type="primary", disabled=full, key="favour"
-    ):
-        choice = steer.chosen(st.session_state.catalogue) if "catalogue" in st.session_state else None
-        choice = choice or from_address(st.query_params)
-        if movie.movie_id not in choice.favourites:
-            choice = choice._replace(favourites=(*choice.favourites, movie.movie_id))
-        st.session_state.pop("catalogue", None)  # the page of recommendations begins with what the address says
-        st.switch_page(st.Page(films.page, default=True), query_params=to_address(choice))
+    """Draw the link that makes the movie a favourite, on the page of recommendations. Favourites are those of this
+    visit or, where a card's link opened this page, those that the address brought along."""
+    choice = steer.current()
+    full = len(choice.favourites) >= MAX_FAVOURITES
+    if movie.movie_id not in choice.favourites:
+        choice = choice._replace(favourites=(*choice.favourites, movie.movie_id))
+    with st.container(key="favour"):
+        st.page_link(
+            st.Page(films.page, default=True), label=f"Recommend {word().items} that go with it",
+            icon=":material/add:", disabled=full, query_params=to_address(choice),
+        )  # fmt: skip
 
 
 def show_more() -> None:
@@ -133,6 +143,7 @@ def show_map(places: list[Place], movie: Match | None, rows: list[Neighbour]) ->
             near,
             ink=ink(),
             paper=paper(),
+            faint=faint(),
             item=settings().page.item.capitalize(),
         ),
         key="map",
@@ -147,7 +158,6 @@ def explore_point() -> None:
     points = st.session_state.map.selection.get("point") or []
     if points and isinstance(points[0].get("movie_id"), int):
         explore(points[0]["movie_id"])
-        st.toast("Its list is above the map.", icon=":material/arrow_upward:")
 
 
 @st.cache_data(max_entries=3, show_spinner=False)

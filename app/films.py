@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import keep, steer
 from app.address import Choice, from_address, to_address
-from app.cards import card
+from app.cards import by_what_it_is, card
 from app.posters import posters
 from app.search import SUGGESTIONS, search
 from app.shared import NOTHING, live_release, plain, settings, word
@@ -62,6 +62,7 @@ def draw() -> None:
     """Draw the page."""
     recommender = live_release()
     catalogue = catalogue_of(recommender, recommender.release_id)
+    arrives = "address" not in st.session_state
     begin(recommender, catalogue)
     st.title(f"Ten {word().items} for you")
     favourites, dislikes = st.session_state.favourites, st.session_state.dislikes
@@ -76,7 +77,9 @@ def draw() -> None:
         steer.controls(catalogue)
     choice = steer.chosen(catalogue)
     st.session_state.address = to_address(choice)
-    st.query_params.from_dict(st.session_state.address)
+    # Where a link led here with this address, sent again it may reach a browser that is still on the other page.
+    if not arrives or st.query_params.to_dict() != st.session_state.address:
+        st.query_params.from_dict(st.session_state.address)
     films(recommender, choice, catalogue)
     st.caption(f"Release {recommender.release_id}. {plain(settings().page.credit)}")
     st.html(NAMES, unsafe_allow_javascript=True)
@@ -103,27 +106,26 @@ def enough_ratings(folder: str) -> int:
 
 
 def begin(recommender: Recommender, catalogue: Catalogue) -> None:
-    """On a first visit, and where the browser went back, take the choice from the address; under a new release take it
-    along as far as it goes."""
+    """On a first visit, and where a link or the browser's Back led here, take the choice from the address; under a new
+    release take it along as far as it goes."""
     state, address = st.session_state, st.query_params.to_dict()
     # A browser that went back sends an address and no click. A click may be quicker than the address that the one
     # before it led to: what the browser then sends was left behind, and nothing is taken from it.
     clicked = state.pop(keep.ASKED, False)
     clicked = clicked or ("address" in state and to_address(steer.chosen(state.catalogue)) != state.address)
+    led_here = "address" not in state or (address != state.address and not clicked)  # from another page, or back
     if "catalogue" not in state:
         choice = keep.opened() or from_address(address)
+    elif led_here and keep.PARAMETER not in address:
+        choice = from_address(address)
     elif state.release_id != recommender.release_id:
         choice = steer.chosen(state.catalogue)
-    elif "address" not in state:  # back from another page
-        state.steers = steered(steer.chosen(catalogue))
-        return
-    elif keep.PARAMETER not in address and address != state.address and not clicked:
-        choice = from_address(address)
     else:
         return
     known = {movie.movie_id for movie in recommender.movies([*choice.favourites, *choice.steering.dislikes])}
     if unknown := [movie for movie in choice.favourites if movie not in known]:
-        st.toast(f"Favourites that this catalogue does not know: {len(unknown)}.", icon=":material/info:")
+        are = "is" if len(unknown) == 1 else "are"
+        st.toast(f"{len(unknown)} of your favourites {are} not in this catalogue.", icon=":material/info:")
     dislikes = tuple(movie for movie in choice.steering.dislikes if movie in known)
     favourites = tuple(movie for movie in choice.favourites if movie in known)
     steer.remember(Choice(favourites, choice.steering._replace(dislikes=dislikes)), catalogue)
@@ -145,10 +147,17 @@ def pick(movie_id: int) -> None:
         dislikes.remove(movie_id)
 
 
-def dislike(movie_id: int) -> None:
-    """Count the movie's list against what stands on it."""
+def more(movie_id: int, name: str) -> None:
+    """Make the movie of a card a favourite, and say so: the favourites may be out of view."""
+    pick(movie_id)
+    st.toast(f"Added: {plain(name)}", icon=":material/add_circle:")
+
+
+def dislike(movie_id: int, name: str) -> None:
+    """Count the movie's list against what stands on it, and say so."""
     if movie_id not in st.session_state.dislikes and len(st.session_state.dislikes) < MAX_FAVOURITES:
         st.session_state.dislikes.append(movie_id)
+    st.toast(f"Gone: {plain(name)}", icon=":material/block:")
 
 
 def picked(recommender: Recommender) -> None:
@@ -197,7 +206,8 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     with st.container(key="heading", horizontal=True, vertical_alignment="bottom", gap="small"):
         ten = f"Ten {word().items}" if len(rows) == LENGTH else word().Items
         goes = f"{ten} that go with {'it' if len(favourites) == 1 else 'them'}"
-        st.subheader(goes if favourites else "Meanwhile: what most people like")
+        liked = "what some people like much" if choice.steering.hidden > 0 else "what most people like"
+        st.subheader(goes if favourites else f"Meanwhile: {liked}")
         if favourites:
             st.button("Surprise me", icon=":material/casino:", on_click=steer.surprise, help="Another mix of what fits")
         if choice.steering.surprise:
@@ -210,30 +220,32 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
     if choice.steering.hidden > 0 and not favourites:
         st.caption("Hidden gems are looked for on your favourites' lists: pick one or two first.")
     if len(rows) < LENGTH:
-        few = "No other title fits" if not rows else f"Only {len(rows)} {'fits' if len(rows) == 1 else 'fit'}"
+        few = f"No {word().item} fits" if not rows else f"Only {len(rows)} {'fits' if len(rows) == 1 else 'fit'}"
         st.info(f"{few}. {steer.wider(choice.steering)}", icon=":material/filter_alt:")
     enough = enough_ratings(str(recommender.folder))
     hardly_rated = [movie for movie in recommender.movies(favourites) if movie.n_ratings < enough]
-    strengths = recommender.strengths(favourites, rows, choice.steering) if favourites else {}
-    if strengths:
-        st.caption(in_words(choice.steering, len(favourites), hardly_rated))
     cold = {movie.movie_id for movie in hardly_rated}
+    strengths = recommender.strengths(favourites, rows, choice.steering) if favourites else {}
+    matches = {row.movie_id: strengths.get(row.movie_id) for row in rows if not by_what_it_is(row, cold)}
+    if strengths:
+        st.caption(in_words(choice.steering, len(favourites), hardly_rated, any(matches.values())))
     images = posters([row.tmdb_id for row in rows], meanwhile=out_of_turn)
     for pair in zip(rows[::2], [*rows[1::2], None][: len(rows[::2])], strict=True):
         for column, row in zip(st.columns(2, gap="medium"), pair, strict=True):
             if row:
                 with column:
                     image = images.get(row.tmdb_id or 0)
-                    film(row, strengths.get(row.movie_id), image, recommender.release_id, choice, cold)
+                    film(row, matches.get(row.movie_id), image, recommender.release_id, choice, cold)
     with st.expander("Show me the SQL", icon=":material/database:"):
         st.markdown("This list is one query. Ask it yourself: `python -m pipeline sql`, or any DuckDB that has the "
                     "release's `serving.duckdb` open.")  # fmt: skip
         st.code(recommender.sql(favourites, LENGTH, choice.steering), language="sql", wrap_lines=True)
 
 
-def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match]) -> str:
-    """Return what the figures on the cards mean, and why their order may not be that of the matches."""
-    words = "Match: 100% is what goes best with your favourites in the whole catalogue."
+def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match], matched: bool) -> str:
+    """Return what the figures on the cards mean, and why their order may not be that of the matches; matched: whether
+    any card has one."""
+    words = "Match: 100% is what goes best with your favourites in the whole catalogue." if matched else ""
     if n_favourites > 1:
         words += " The % after a favourite is how much it counted."
     if hardly_rated:
@@ -243,7 +255,7 @@ def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match]) -
         words += " What resembles a title that is not for you moves down or goes."
     if said := steer.in_words(steering):
         words += f" You steer: {', '.join(said)}."
-    return words
+    return words.strip()
 
 
 def film(
@@ -253,12 +265,13 @@ def film(
     # it opens beside this page, and takes the choice along
     explore = f"explore?{urlencode({'movie': row.movie_id, **to_address(choice)})}"
     with st.container(border=True, key=f"film-{row.movie_id}", height="stretch", gap="small"):
-        st.html(card(row, strength, poster, explore, settings().data.max_rating, cold))
+        best, praise = settings().data.max_rating, choice.steering.hidden <= 0  # gems are no distant ones
+        st.html(card(row, strength, poster, explore, best, cold, praise))
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom", height="stretch"):
             full = len(st.session_state.favourites) >= MAX_FAVOURITES
-            st.button("More like this", key=f"more-{row.movie_id}", on_click=pick, args=(row.movie_id,),
+            st.button("More like this", key=f"more-{row.movie_id}", on_click=more, args=(row.movie_id, named(row)),
                       icon=":material/add_circle:", disabled=full)  # fmt: skip
             full = len(st.session_state.dislikes) >= MAX_FAVOURITES
-            st.button("Not for me", key=f"less-{row.movie_id}", on_click=dislike, args=(row.movie_id,),
+            st.button("Not for me", key=f"less-{row.movie_id}", on_click=dislike, args=(row.movie_id, named(row)),
                       icon=":material/block:", disabled=full, help=FULL if full else UNLIKE_A_THUMB)  # fmt: skip
             keep.thumb(row.movie_id, release_id, choice.favourites)

@@ -54,28 +54,31 @@ def is_open() -> bool:
 def keep(choice: Choice) -> None:
     """Draw the link to share and, where sessions are kept, what saves, names and deletes one."""
     name = st.session_state.get("session_name")
-    title = "Share" if store() is None else plain(name) if name else "Keep or share"
+    title = "Share" if store() is None else f"Saved: {plain(name)}" if name else "Keep or share"
     with st.popover(title, icon=":material/bookmark:"):
         st.markdown("To share: this link shows the list to anyone, and nobody can change it by it.")
-        st.code(link(to_address(choice)), language=None)
+        st.code(link(to_address(choice)), language=None, wrap_lines=True)
         if store() is None:
             return
         if name:
             st.markdown("For yourself, to bookmark: whoever has this link can open, change and delete what you saved.")
-            st.code(link({PARAMETER: st.session_state.token}), language=None)
+            st.code(link({PARAMETER: st.session_state.token}), language=None, wrap_lines=True)
             st.button("Save it as it is now", icon=":material/save:", on_click=save, args=(name, choice))
             st.button("Delete it and my thumbs", icon=":material/delete:", on_click=delete)
         else:
             st.markdown("To come back to: save it under a name.")
-            st.text_input("A name for your list", key="new_name", max_chars=MAX_NAME, placeholder="Friday night")
-            # a click sends the name along, which the page has not been drawn with yet
-            st.button("Save", icon=":material/save:", on_click=lambda: save(st.session_state.new_name, choice))
+            with st.form("save", border=False):  # Enter saves, too
+                st.text_input("A name for your list", key="new_name", max_chars=MAX_NAME, placeholder="Friday night")
+                # the name is sent along, and the page has not been drawn with it yet
+                st.form_submit_button(
+                    "Save", icon=":material/save:", on_click=lambda: save(st.session_state.new_name, choice)
+                )
             st.caption("No account: you get a link of your own that nobody can guess.")
 
 
 def link(address: dict[str, str]) -> str:
     """Return the page's address with these parameters."""
-    return f"{(st.context.url or '').split('?')[0].rstrip('/')}/?{urlencode(address)}"
+    return f"{(st.context.url or '').split('?')[0].rstrip('/')}/?{urlencode(address, safe=',')}"
 
 
 def save(name: str, choice: Choice) -> None:

@@ -1,5 +1,6 @@
 """The search field of the pages: it answers while a visitor types, over the page, to the mouse and to the keys."""
 
+import re
 from collections.abc import Callable, Collection
 from html import escape
 from pathlib import Path
@@ -11,6 +12,7 @@ from pipeline.config import PipelineError
 from pipeline.recommend import named
 
 SUGGESTIONS = 6
+YEAR = re.compile(r"[12]\d{3}")
 MAX_TEXT = 200  # characters that are looked at, and sent back
 KEYS = f"<script>{Path(__file__).with_name('search.js').read_text(encoding='utf-8')}</script>"
 
@@ -72,7 +74,12 @@ def suggestions(text: str, choose: Callable[[int], None], icon: str, taken: Coll
         )  # fmt: skip
     if matches:
         return f"{len(matches)} suggestions, Enter takes the first"
-    nothing = "You have that one already." if found else "No title like that. Fewer letters find more."
+    if found:
+        nothing = "You have that one already."
+    elif YEAR.fullmatch(text.strip()):
+        nothing = "No title like that. Add a word of the title to the year."
+    else:
+        nothing = "No title like that. Fewer letters find more."
     st.caption(nothing)
     return nothing
 

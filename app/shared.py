@@ -119,3 +119,8 @@ def ink() -> str:
 def paper() -> str:
     """Return the colour that the visitor's page has behind the text."""
     return "#14161b" if st.context.theme.type == "dark" else "#fffdf9"
+
+
+def faint() -> float:
+    """Return how much is left of what stands back on the visitor's page: pale colours vanish before dark paper."""
+    return 0.4 if st.context.theme.type == "dark" else 0.2

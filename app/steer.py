@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.address import Choice
+from app.address import Choice, from_address
 from app.shared import plain
 from pipeline.recommend import Catalogue, Steering
 
@@ -20,7 +20,8 @@ def remember(choice: Choice, catalogue: Catalogue) -> None:
     state.favourites, state.dislikes = list(choice.favourites), list(steering.dislikes)
     state.surprise = steering.surprise
     state.genres = [genre for genre in steering.genres if genre in catalogue.genres]
-    state.without = [genre for genre in steering.without_genres if genre in catalogue.genres]
+    free = set(catalogue.genres).difference(state.genres)  # none is wanted and left out
+    state.without = [genre for genre in steering.without_genres if genre in free]
     first, last = catalogue.first_year, catalogue.last_year
     span = [year if year is not None else end for year, end in [(steering.from_year, first), (steering.to_year, last)]]
     low, high = (min(max(year, first), last) for year in span)
@@ -48,14 +49,20 @@ def chosen(catalogue: Catalogue) -> Choice:
     )
 
 
+def current() -> Choice:
+    """Return the visit's choice; before its first list, what the address brought along."""
+    state = st.session_state
+    return chosen(state.catalogue) if "catalogue" in state else from_address(st.query_params)
+
+
 def controls(catalogue: Catalogue) -> None:
     """Draw the controls."""
     # Pairs: on a phone, where one column stands below the other, what belongs together stays together.
     left, right = st.columns(2, gap="medium")
-    left.multiselect("Genres", catalogue.genres, key="genres", placeholder="any", select_all=False, **KEPT)
-    right.multiselect(
-        "Without", catalogue.genres, key="without", placeholder="nothing left out", select_all=False, **KEPT
-    )
+    free = [genre for genre in catalogue.genres if genre not in st.session_state.without]
+    left.multiselect("Genres", free, key="genres", placeholder="any", select_all=False, **KEPT)
+    free = [genre for genre in catalogue.genres if genre not in st.session_state.genres]
+    right.multiselect("Without", free, key="without", placeholder="nothing left out", select_all=False, **KEPT)
     left, right = st.columns(2, gap="medium")
     left.select_slider("Well-known or hidden", list(HIDDEN), format_func=HIDDEN.get, key="hidden", **KEPT)
     right.select_slider("Variety", list(VARIETY), format_func=VARIETY.get, key="variety", **KEPT)
@@ -73,14 +80,13 @@ def in_words(steering: Steering) -> list[str]:
     words = [plain(genre) for genre in steering.genres] + [f"no {plain(genre)}" for genre in steering.without_genres]
     if steering.from_year is not None or steering.to_year is not None:
         words.append(f"{steering.from_year or 'the first year'} to {steering.to_year or 'today'}")
-    words += [steps[value] for steps, value in ((HIDDEN, steering.hidden), (VARIETY, steering.variety)) if value]
+    words += [HIDDEN[steering.hidden].lower()] * bool(steering.hidden)
+    words += [f"variety: {VARIETY[steering.variety].lower()}"] * bool(steering.variety)
     return words + ["a surprise"] * bool(steering.surprise)
 
 
 def wider(steering: Steering) -> str:
     """Return what would let more titles through the filter, as Markdown; empty where nothing filters."""
-    if both := [plain(genre) for genre in steering.genres if genre in steering.without_genres]:
-        return f"{' and '.join(both)} cannot be wanted and left out: take it off one of the two."
     ways = ["more genres"] * bool(steering.genres) + ["fewer to leave out"] * bool(steering.without_genres)
     ways += ["a wider span of years"] * (steering.from_year is not None or steering.to_year is not None)
     return f"Choose {' or '.join(ways)}." if ways else ""

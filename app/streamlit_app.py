@@ -10,7 +10,8 @@ import streamlit as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
-from app import films
+from app import films, steer
+from app.address import to_address
 from app.shared import live_release, settings, sorry
 from pipeline.config import PipelineError
 
@@ -24,6 +25,7 @@ def main() -> None:
         title = f"Ten {settings().page.items} for you"
     st.set_page_config(page_title=title, page_icon="✨")
     st.html(STYLE)
+    links = st.container(horizontal=True, gap="xxsmall", key="pages")
     try:
         words = settings().page.items
         pages = [
@@ -33,7 +35,7 @@ def main() -> None:
         ]
         if settings().page.sql:
             pages.append(st.Page(later("sql"), title="SQL", icon=":material/database:", url_path="sql"))
-        page = st.navigation(pages, position="top")
+        page = st.navigation(pages, position="hidden")
         live_release()
         if page is not pages[0]:
             st.session_state.pop("address", None)  # of the first page: now it is this one's
@@ -41,10 +43,11 @@ def main() -> None:
     except PipelineError as error:
         sorry(error)
         st.stop()
-    with st.container(horizontal=True, key="elsewhere"):  # on a phone, where the bar at the top hides them
-        for other in pages:
-            if other is not page:
-                st.page_link(other)
+    # Streamlit's own links lose the choice, and lie in a drawer on a phone.
+    choice = to_address(steer.current())
+    with links:
+        for each in pages:
+            st.page_link(each, query_params=st.query_params if each is page else choice)
 
 
 def later(name: str) -> Callable[[], None]:

@@ -125,6 +125,7 @@ class Match(NamedTuple):
     n_ratings: int
     match: float
     item_id: str | None = None  # of releases that have it
+    mean_rating: float | None = None  # from Recommender.movies alone
 
 
 class Place(NamedTuple):
@@ -262,7 +263,7 @@ class Recommender:
         """Return these movies in the order given; ids that the catalogue does not know are passed over."""
         if not movie_ids:
             return []
-        columns = f"movie_id, title, year, genres, n_ratings, 1.0::double, {self._newer['item_id']}"
+        columns = f"movie_id, title, year, genres, n_ratings, 1.0::double, {self._newer['item_id']}, mean_rating"
         rows = self._rows(f"select {columns} from movies where movie_id = any(?::int[])", [movie_ids])
         known = {row[0]: row for row in rows}
         return [Match(rank, *known[movie_id]) for rank, movie_id in enumerate(movie_ids, 1) if movie_id in known]

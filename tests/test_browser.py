@@ -122,6 +122,9 @@ def test_a_visitor_searches_picks_dislikes_filters_and_shares(large, visit):
     page.get_by_role("button", name=f"Not for me: {named(expected[0])}", exact=True).click()
     expect(page.locator("[class*=st-key-forgive-]")).to_have_count(1)
     expect(page.get_by_role("button", name=f"Not for me: {named(expected[0])}", exact=True)).to_have_count(0)
+    expect(page.get_by_role("button", name="Not for me:").first).to_be_focused()
+    expect(page.get_by_text(f"Gone: {named(expected[0])}")).to_be_visible()
+    assert page.get_by_role("button", name=f"Remove: {named(first)}", exact=True).count() == 1
     without = films(page)
     assert len(without) == 10 and ten[0] not in without
 
@@ -155,13 +158,12 @@ def test_a_list_is_saved_found_again_by_its_link_and_deleted(large, visit):
     assert films(shared) == ten
     page.get_by_label("A name for your list").fill("Friday")
     page.get_by_label("A name for your list").press("Enter")
-    page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_role("button", name="Friday").first).to_be_visible()
+    expect(page.get_by_role("button", name="Saved: Friday")).to_be_visible()
     link = page.locator("[data-testid=stCode]", has_text="session=").inner_text().strip()
     assert "session" not in page.url  # the address is for sharing, this link is a key
     again = visit(link)
     assert films(again) == ten
-    again.get_by_role("button", name="Friday").first.click()
+    again.get_by_role("button", name="Saved: Friday").click()
     again.get_by_role("button", name="Delete it and my thumbs").click()
     expect(again.get_by_role("button", name="Keep or share")).to_be_visible()
     expect(visit(link).get_by_text("no session behind this link")).to_be_visible()
@@ -285,17 +287,41 @@ def test_from_a_card_to_its_own_list_and_back_with_another_favourite(chromium, v
         with page.expect_popup() as popup:
             page.get_by_label("Explore: The Matrix").click()
         beside = popup.value
-        beside.get_by_role("button", name="Recommend films that go with it").click()
+        beside.get_by_role("link", name="Recommend films that go with it").click()
         expect(beside.locator(".st-key-favourites button", has_text="The Matrix").first).to_be_visible()
         beside.wait_for_url(re.compile("likes=3%2C5&not=6"))
         assert films(beside) == films(visit(f"{address}/?likes=3,5&not=6"))
+        beside.go_back()
+        expect(beside.get_by_role("heading", name="The Matrix (1999)")).to_be_visible()
+        assert beside.url.endswith("/explore?movie=5&likes=3&not=6")
 
-        page.get_by_role("link", name="Explore", exact=True).first.click()  # the same with the pages of one visit
+        page.set_viewport_size({"width": 380, "height": 900})  # the same with the pages of one visit
+        page.get_by_role("link", name="Explore", exact=True).click()
         page.get_by_role("button", name="Toy Story (1995)", exact=True).click()
-        page.get_by_role("button", name="Recommend films that go with it").click()
-        expect(page.locator(".st-key-favourites button", has_text="Toy Story").first).to_be_visible()
+        page.get_by_role("link", name="Recommend films that go with it").click()
+        expect(page.get_by_role("button", name="Remove: Toy Story (1995)")).to_be_visible()
         page.wait_for_url(re.compile("likes=3%2C1&not=6"))
         assert films(page) == films(visit(f"{address}/?likes=3,1&not=6"))
+        for name, path in (("Explore", "/explore"), ("Films", "/")):  # each link is one step of the browser's Back
+            settled(page).get_by_role("link", name=name, exact=True).click()
+            page.wait_for_url(f"{address}{path}?likes=3%2C1&not=6")
+        for path in ("/explore?likes=3%2C1&not=6", "/?likes=3%2C1&not=6", "/explore?likes=3&not=6&movie=1"):
+            settled(page).go_back()
+            page.wait_for_url(f"{address}{path}")
+
+
+def test_a_film_that_is_gone_on_to_is_in_view(large, visit):
+    movie = large[1].starters(1)[0]
+    page = visit(f"{large[0]}/explore?movie={movie.movie_id}", last="The map", width=380)
+    first = page.get_by_role("heading", level=2).first.inner_text()
+    near = settled(page).locator("[class*=st-key-near-] button")
+    title = near.last.inner_text()
+    near.last.click()
+    heading = page.get_by_role("heading", level=2).first
+    expect(heading).not_to_have_text(first)
+    expect(heading).to_be_focused()
+    expect(heading).to_be_in_viewport()
+    assert heading.inner_text() in title
 
 
 def test_a_new_release_arrives_under_an_open_page(chromium, visit, tmp_path):

@@ -152,7 +152,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(enrich, spark, tmp_path):
 def test_a_card_says_how_long_the_film_is(tmp_path, minutes, said):
     folder = publish(tmp_path, movies=[*MOVIES[:4], (*MOVIES[4], "movie", minutes), *MOVIES[5:]])
     row = Recommender(folder).recommend([3], 1)[0]
-    assert row.movie_id == 5 and (facts(row, "")[0] == said if said else facts(row, "")[0].endswith("270 people"))
+    assert row.movie_id == 5 and (facts(row)[0] == said if said else facts(row)[0].endswith("270 people"))
 
 
 def test_a_release_from_before_there_were_runtimes_answers_as_ever(warehouse):

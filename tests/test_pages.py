@@ -45,8 +45,7 @@ def opened(page, warehouse, monkeypatch, *, favourites=None, **address):
 
 
 def labels(page):
-    """What the buttons say, but for the one that makes what is explored a favourite."""
-    return [button.label for button in page.button if button.key != "favour"]
+    return [button.label for button in page.button]
 
 
 def shown(text):
@@ -111,6 +110,7 @@ def test_a_visitor_searches_a_film_and_goes_on_from_neighbour_to_neighbour(mappe
     ]  # fmt: skip
     assert [bar.proto.value for bar in page.get("progress")] == [100, 33, 16, 0]
     assert "Toy Story (1995) and its list stand out" in texts(page)
+    assert "Animation · Comedy · ★ 3.9 of 5 by 200 people" in texts(page)
     page.button(key="near-5").click().run()
     assert page.query_params["movie"] == "5"
     assert [shown(label) for label in labels(page)] == ["1. Heat (1995)", "2. Toy Story (1995)"]
