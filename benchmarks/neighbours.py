@@ -39,7 +39,7 @@ from pipeline.content import WORD_COLUMNS, Content
 from pipeline.job import ROW_GROUP_BYTES, session
 from pipeline.neighbours import CUTS, cuts, neighbours_table
 from pipeline.schemas import VECTORS
-from pipeline.spectral import Spectrum, spectral_vectors
+from pipeline.spectral import KNOBS, Spectrum, spectral_vectors
 
 NUMPY_QUERIES = 4096  # of all; in proportion
 JOIN_MOVIES = 1000  # queries and candidates of nearestByJoin; in proportion to the pairs
@@ -168,8 +168,7 @@ def spectral(n: int, rank: int) -> pa.Table:
     )
     described = Content(*(rng.random((n, columns)) for columns in CONTENT))
     weights = vars(config.load([], []).spectral)
-    given = ("damping", "popularity_exponent", "residual", "content", "year", "words")
-    return spectral_vectors(known, described, **{name: weights[name] for name in given})
+    return spectral_vectors(known, described, **{name: weights[name] for name in KNOBS})
 
 
 def stage(spark: SparkSession, made: pa.Table, n_queries: int, knobs: SimpleNamespace, cores: int) -> float:

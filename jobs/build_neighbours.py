@@ -16,7 +16,7 @@ from pipeline.factors import item_factors_table, likes_table
 from pipeline.job import Run, start
 from pipeline.neighbours import CUTS, cuts, longest_candidates, movies_sample, neighbours_table, recall_of
 from pipeline.schemas import VECTORS
-from pipeline.spectral import Spectrum, co_occurrences, pairs_table, spectral_vectors, spectrum, weighted_likes
+from pipeline.spectral import KNOBS, Spectrum, co_occurrences, pairs_table, spectral_vectors, spectrum, weighted_likes
 from pipeline.vectors import cosine_vectors, whitened_vectors
 
 
@@ -74,9 +74,8 @@ def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = 
     knobs, pairs = config.neighbours, None
     if knobs.similarity == "spectral":
         weights = vars(config.spectral)
-        of_vectors = ("damping", "popularity_exponent", "residual", "content", "year", "words")
         known = learned.spectrum(config)
-        vectors = spectral_vectors(known, learned.content(), **{name: weights[name] for name in of_vectors})
+        vectors = spectral_vectors(known, learned.content(), **{name: weights[name] for name in KNOBS})
         vectors = learned.ratings.sparkSession.createDataFrame(vectors, VECTORS)
         if config.spectral.residual:
             of_pairs = {name: weights[name] for name in ("popularity_exponent", "residual")}

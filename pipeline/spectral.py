@@ -17,6 +17,7 @@ MOVIES_PER_BLOCK = 8192  # rows that are added up in one task, or weighed at onc
 PAIR_LIKES_PER_BLOCK = 50_000  # likes whose pairs one task counts
 MOVIES_PER_PART = 2048  # movies whose pairs are added up in one task
 PAIRED_LIKES = 2000  # of a user's likes so many are paired with each other: the pairs grow with the square
+KNOBS = ("damping", "popularity_exponent", "residual", "content", "year", "words")  # that spectral_vectors takes
 PAIRS_PER_MOVIE = 2048  # co-occurrences that a movie keeps, the largest
 
 
