@@ -8,7 +8,6 @@ import scipy.sparse as sp
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from scipy.sparse.linalg import svds
-from sklearn.preprocessing import normalize
 
 from pipeline.arrays import unit_rows
 
@@ -69,6 +68,8 @@ def _genre_vectors(genres: list[list[str]]) -> np.ndarray:
     weighted = matrix.multiply(np.log(len(genres) / np.maximum(matrix.sum(axis=0).A1, 1))).tocsr()
     if len(names) <= GENRE_COLUMNS:
         return unit_rows(weighted.toarray())
+    from sklearn.preprocessing import normalize  # here, because every worker would wait a second for it
+
     return _compressed(normalize(weighted), GENRE_COLUMNS)
 
 
