@@ -20,10 +20,11 @@ hypothesis.settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parent.parent
 # Half of the time of a job as short as these goes into Java's optimising compiler, and some of it into proving that
-# Spark's classes are well formed. (And no native BLAS.)
-JAVA = "-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-JAVA += " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
-QUICK = ["--conf", f"spark.driver.extraJavaOptions={JAVA}"]
+# Spark's classes are well formed. spark-submit reads this variable for the driver.
+os.environ["SPARK_SUBMIT_OPTS"] = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
+WITHOUT_BLAS = ["--conf", "spark.driver.extraJavaOptions=-Xss16m"]  # as a cluster's executors add up
 # These files take minutes each: begun last, one of them would keep a single processor busy when all else is done.
 LONG = [
     "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_runs.py", "test_cluster.py", "test_browser.py",
@@ -76,7 +77,7 @@ def submit(*arguments: str, root: Path = ROOT, **env: str) -> subprocess.Complet
     for inherited in ("PIPELINE_LOG", "PYTHONPATH", "SPARK_LOCAL_IP"):
         environment.pop(inherited, None)
     is_job = any(str(argument).startswith(("jobs/", "benchmarks/")) for argument in arguments)
-    command = [str(root / "spark-submit.sh"), *(QUICK if is_job else []), *map(str, arguments)]
+    command = [str(root / "spark-submit.sh"), *(WITHOUT_BLAS if is_job else []), *map(str, arguments)]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=900)
 
 

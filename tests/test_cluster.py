@@ -16,13 +16,8 @@ from tests.conftest import ROOT, TINY, settings, submit
 pytestmark = pytest.mark.cluster
 # ALS adds up block by block: the same blocks, the same factors.
 BLOCKS = ["--set", "als.numUserBlocks=2", "--set", "als.numItemBlocks=2"]
-# As in conftest.submit: a short job spends half of its time in Java's optimising compiler.
-QUICK = [
-    word
-    for process in ("driver", "executor")
-    for word in ("--conf", f"spark.{process}.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-]
-
+# As in conftest.py: a short job spends half of its time in Java's optimising compiler.
+QUICK = ["--conf", "spark.executor.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
 
 CONJUGATE_GRADIENT = "als.solver=conjugate_gradient"
 

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import release
 from pipeline.recommend import Recommender
-from tests.conftest import QUICK, ROOT, TINY, settings, submit
+from tests.conftest import ROOT, TINY, WITHOUT_BLAS, settings, submit
 
 
 def assert_checkerboard_lists(folder):
@@ -135,7 +135,8 @@ def test_train_and_build_apart_make_the_same_lists(published, checkerboard, tmp_
 def test_a_killed_run_leaves_the_old_release_live_and_the_next_one_goes_on(published, checkerboard):
     warehouse, _ = published
     before = release.release_dir(warehouse)
-    command = [ROOT / "spark-submit.sh", *QUICK, "jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY]
+    options = [*settings(checkerboard, warehouse), *TINY]
+    command = [ROOT / "spark-submit.sh", *WITHOUT_BLAS, "jobs/run_pipeline.py", *options]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while not (warehouse / "building" / "manifest.json").exists() and time.monotonic() < deadline:
@@ -146,7 +147,7 @@ def test_a_killed_run_leaves_the_old_release_live_and_the_next_one_goes_on(publi
     assert release.release_dir(warehouse) == before
     assert_checkerboard_lists(before)
     assert release.published_ids(warehouse) == [before.name]
-    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY)
+    result = submit("jobs/run_pipeline.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "train       was finished by the run before" in result.stdout
     after = release.release_dir(warehouse)

@@ -44,7 +44,7 @@ def films(checkout, checkerboard):
     overlay.write_text(yaml.safe_dump(nightly))
     (checkout / "logs").mkdir(exist_ok=True)
     front_door = (checkout / "spark-submit.sh").read_text()
-    short = '"-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"'  # see QUICK in conftest.py
+    short = '"-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"'  # see conftest.py: cron hands no variable on
     (checkout / "spark-submit.sh").write_text(front_door.replace('"-Xss16m"', short))
     return checkout
 

@@ -3,7 +3,6 @@
 import collections
 import csv
 import html
-import os
 import re
 import sys
 
@@ -35,15 +34,9 @@ SHOP = str(ROOT / "conf" / "shop.yaml")
 @pytest.fixture(scope="module")
 def shop(checkout):
     """A checkout in which everything on docs/your-data.md was typed: its shop has a live release."""
-    before = os.environ.get("JDK_JAVA_OPTIONS")
-    os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # see QUICK in conftest.py
-    try:
-        sessions = [command for command in commands("docs/your-data.md") if command.kind == "console"]
-        assert len(sessions) == 5
-        assert_prints_what_it_shows(checkout, sessions)
-    finally:
-        os.environ.pop("JDK_JAVA_OPTIONS")
-        os.environ.update({"JDK_JAVA_OPTIONS": before} if before else {})
+    sessions = [command for command in commands("docs/your-data.md") if command.kind == "console"]
+    assert len(sessions) == 5
+    assert_prints_what_it_shows(checkout, sessions)
     return checkout
 
 
