@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/cluster.py [--rounds 3] [--memory 1g] [--set data.dir=DIR ...]
     .venv/bin/python benchmarks/cluster.py [--workers 2] [--cores 1] [--memory 1g] [SPARK OPTIONS] JOB [OPTIONS]
 
-Without a job: trains once on this machine, builds the lists from the same factors on one and on two workers of one core
-each, in turns, checks that they are the same, prints how long the neighbour stage took and writes results/cluster.md.
+Without a job: trains once on this machine, builds the lists from the same factors on one and on two workers, each held
+to a processor of its own, in turns, checks that they are the same, prints how long the neighbour stage took and writes
+results/cluster.md.
 
 With a job: starts a master and the workers, runs `./spark-submit.sh --master spark://...` with these words, passes its
 exit code on, and stops what it started.
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import truediv
 from pathlib import Path
 from typing import NamedTuple
@@ -66,9 +67,10 @@ class Cluster(NamedTuple):
 
 
 @contextlib.contextmanager
-def standalone_cluster(*, workers: int, cores: int, memory: str) -> Iterator[Cluster]:
+def standalone_cluster(*, workers: int, cores: int, memory: str, pinned: bool = False) -> Iterator[Cluster]:
     """Run a master and so many workers with so many cores and so much memory (Spark's notation, '1g') each.
 
+    pinned: worker n and its executors run on processor n alone, as on a host of that size; takes Linux's taskset.
     Logs and work folders are temporary. Raises RuntimeError with the end of a log when a process does not come up.
     """
     with tempfile.TemporaryDirectory(prefix="cluster-") as name, contextlib.ExitStack() as stack:
@@ -80,7 +82,8 @@ def standalone_cluster(*, workers: int, cores: int, memory: str) -> Iterator[Clu
         started = []
         for number in range(workers):
             size = ["--cores", str(cores), "--memory", memory, "--work-dir", str(folder / f"work-{number}")]
-            worker = _start("worker.Worker", [*arguments, *size, master], folder / f"worker-{number}.log")
+            prefix = ["taskset", "-c", str(number)] if pinned else []
+            worker = _start("worker.Worker", [*arguments, *size, master], folder / f"worker-{number}.log", prefix)
             stack.callback(_stop, worker)
             started.append(worker)
         for number, worker in enumerate(started):
@@ -88,7 +91,7 @@ def standalone_cluster(*, workers: int, cores: int, memory: str) -> Iterator[Clu
         yield Cluster(master, started, cores, memory, folder)
 
 
-def _start(role: str, arguments: list[str], log: Path) -> subprocess.Popen:
+def _start(role: str, arguments: list[str], log: Path, prefix: Sequence[str] = ()) -> subprocess.Popen:
     # As spark-submit.sh does, so that a machine without Java uses the same one here.
     script = 'ROOT=$0; . "$0/setup.sh"; PYTHON=$1; setup_java; shift; exec "$(dirname "$PYTHON")/spark-class" "$@"'
     # The processes log where this script looks for their address, and not where a job that started it logs.
@@ -98,7 +101,7 @@ def _start(role: str, arguments: list[str], log: Path) -> subprocess.Popen:
     environment["PYSPARK_PYTHON"] = sys.executable  # by it spark-class finds Spark
     with log.open("wb") as file:
         return subprocess.Popen(
-            ["bash", "-c", script, str(ROOT), sys.executable, f"org.apache.spark.deploy.{role}", *arguments],
+            [*prefix, "bash", "-c", script, str(ROOT), sys.executable, f"org.apache.spark.deploy.{role}", *arguments],
             stdout=file, stderr=file, env=environment, start_new_session=True,
         )  # fmt: skip
 
@@ -131,7 +134,7 @@ def measure(words: list[str], *, rounds: int, memory: str) -> None:
         seconds: dict[int, list[float]] = {workers: [] for workers in executors}
         releases = []
         for workers in executors * rounds:
-            with standalone_cluster(workers=workers, cores=1, memory=memory) as cluster:
+            with standalone_cluster(workers=workers, cores=1, memory=memory, pinned=True) as cluster:
                 job = cluster.submit("jobs/build_neighbours.py", *job_options)
                 if job.wait():
                     raise subprocess.CalledProcessError(job.returncode, job.args)
@@ -151,9 +154,9 @@ def measure(words: list[str], *, rounds: int, memory: str) -> None:
         [
             "# A second executor",
             "",
-            f"Made by `.venv/bin/python benchmarks/cluster.py {shown}` on {machine()}, which master, workers "
-            f"and driver share. {tables['movies']['rows']:,} movies, {tables['neighbours']['rows']:,} neighbours. "
-            f"{rounds} rounds in turns: medians.",
+            f"Made by `.venv/bin/python benchmarks/cluster.py {shown}` on {machine()}. Every worker is held "
+            f"to a processor of its own; master and driver share them. {tables['movies']['rows']:,} movies, "
+            f"{tables['neighbours']['rows']:,} neighbours. {rounds} rounds in turns: medians.",
             "",
             *table(["one-core executors", "neighbour stage, s", "times as fast"], rows),
         ],
