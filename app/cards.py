@@ -13,24 +13,8 @@ HUES = {
     "Crime": 235, "Mystery": 265, "Film-Noir": 210, "Documentary": 170, "IMAX": 200,
 }  # fmt: skip
 SMALL_WORDS = {
-    "the",
-    "a",
-    "an",
-    "of",
-    "and",
-    "in",
-    "on",
-    "to",
-    "le",
-    "la",
-    "les",
-    "de",
-    "der",
-    "die",
-    "das",
-    "el",
-    "il",
-}
+    "the", "a", "an", "of", "and", "in", "on", "to", "le", "la", "les", "de", "der", "die", "das", "el", "il",
+}  # fmt: skip
 WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.2, "fair"), (0.0, "distant")]
 
 

@@ -71,7 +71,7 @@ def draw() -> None:
     label, taken = f"{word().Items} you love", [*favourites, *dislikes]
     search(label, pick, icon=":material/add:", taken=taken, full=full)
     with st.container():  # however much is in it, what follows keeps its place, and stays open
-        picked(recommender)
+        loved = picked(recommender)
     controls = "Steer: genres, years, hidden gems, variety"
     with st.expander(controls, icon=":material/tune:", expanded=st.session_state.steers):
         steer.controls(catalogue)
@@ -80,7 +80,7 @@ def draw() -> None:
     # Where a link led here with this address, sent again it may reach a browser that is still on the other page.
     if not arrives or st.query_params.to_dict() != st.session_state.address:
         st.query_params.from_dict(st.session_state.address)
-    films(recommender, choice, catalogue)
+    films(recommender, choice, catalogue, loved)
     st.caption(f"Release {recommender.release_id}. {plain(settings().page.credit)}")
     st.html(NAMES, unsafe_allow_javascript=True)
 
@@ -160,8 +160,9 @@ def dislike(movie_id: int, name: str) -> None:
     st.toast(f"Gone: {plain(name)}", icon=":material/block:")
 
 
-def picked(recommender: Recommender) -> None:
-    """Draw the favourites and the dislikes as chips, a click takes one away; without any, titles to begin with."""
+def picked(recommender: Recommender) -> list[Match]:
+    """Draw the favourites and the dislikes as chips, a click takes one away; without any, titles to begin with. Return
+    the favourites."""
     state = st.session_state
     movies = recommender.movies([*state.favourites, *state.dislikes])
     favourites = [movie for movie in movies if movie.movie_id in state.favourites]
@@ -190,6 +191,7 @@ def picked(recommender: Recommender) -> None:
                     plain(named(movie)), key=f"forgive-{movie.movie_id}", on_click=state.dislikes.remove,
                     args=(movie.movie_id,), icon=":material/undo:", type="tertiary", help="Take it back",
                 )  # fmt: skip
+    return favourites
 
 
 def show_example() -> None:
@@ -199,8 +201,8 @@ def show_example() -> None:
             pick(movie.movie_id)
 
 
-def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> None:
-    """Draw the ten, what a filter leaves, and the query behind them."""
+def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved: list[Match]) -> None:
+    """Draw the ten, what a filter leaves, and the query behind them. loved: the favourites."""
     favourites = list(choice.favourites)
     rows = recommender.recommend(favourites, LENGTH, choice.steering)
     with st.container(key="heading", horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -223,19 +225,24 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue) -> Non
         few = f"No {word().item} fits" if not rows else f"Only {len(rows)} {'fits' if len(rows) == 1 else 'fit'}"
         st.info(f"{few}. {steer.wider(choice.steering)}", icon=":material/filter_alt:")
     enough = enough_ratings(str(recommender.folder))
-    hardly_rated = [movie for movie in recommender.movies(favourites) if movie.n_ratings < enough]
+    hardly_rated = [movie for movie in loved if movie.n_ratings < enough]
     cold = {movie.movie_id for movie in hardly_rated}
     strengths = recommender.strengths(favourites, rows, choice.steering) if favourites else {}
     matches = {row.movie_id: strengths.get(row.movie_id) for row in rows if not by_what_it_is(row, cold)}
     if strengths:
         st.caption(in_words(choice.steering, len(favourites), hardly_rated, any(matches.values())))
     images = posters([row.tmdb_id for row in rows], meanwhile=out_of_turn)
+    best, praise = settings().data.max_rating, choice.steering.hidden <= 0  # gems are no distant ones
+    thumbs = keep.store() is not None
     for pair in zip(rows[::2], [*rows[1::2], None][: len(rows[::2])], strict=True):
         for column, row in zip(st.columns(2, gap="medium"), pair, strict=True):
             if row:
                 with column:
+                    # it opens beside this page, and takes the choice along
+                    explore = f"explore?{urlencode({'movie': row.movie_id, **st.session_state.address})}"
                     image = images.get(row.tmdb_id or 0)
-                    film(row, matches.get(row.movie_id), image, recommender.release_id, choice, cold)
+                    html = card(row, matches.get(row.movie_id), image, explore, best, cold, praise)
+                    film(row, html, recommender.release_id, choice.favourites if thumbs else None)
     with st.expander("Show me the SQL", icon=":material/database:"):
         st.markdown("This list is one query. Ask it yourself: `python -m pipeline sql`, or any DuckDB that has the "
                     "release's `serving.duckdb` open.")  # fmt: skip
@@ -258,15 +265,10 @@ def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match], m
     return words.strip()
 
 
-def film(
-    row: Recommendation, strength: float | None, poster: str | None, release_id: str, choice: Choice, cold: set[int]
-) -> None:
-    """Draw one card with its buttons; cold: favourites that hardly anyone has rated."""
-    # it opens beside this page, and takes the choice along
-    explore = f"explore?{urlencode({'movie': row.movie_id, **to_address(choice)})}"
+def film(row: Recommendation, html: str, release_id: str, thumbs_for: tuple[int, ...] | None) -> None:
+    """Draw one card with its buttons. thumbs_for: the favourites that a thumb is kept with; None where none are."""
     with st.container(border=True, key=f"film-{row.movie_id}", height="stretch", gap="small"):
-        best, praise = settings().data.max_rating, choice.steering.hidden <= 0  # gems are no distant ones
-        st.html(card(row, strength, poster, explore, best, cold, praise))
+        st.html(html)
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom", height="stretch"):
             full = len(st.session_state.favourites) >= MAX_FAVOURITES
             st.button("More like this", key=f"more-{row.movie_id}", on_click=more, args=(row.movie_id, named(row)),
@@ -274,4 +276,5 @@ def film(
             full = len(st.session_state.dislikes) >= MAX_FAVOURITES
             st.button("Not for me", key=f"less-{row.movie_id}", on_click=dislike, args=(row.movie_id, named(row)),
                       icon=":material/block:", disabled=full, help=FULL if full else UNLIKE_A_THUMB)  # fmt: skip
-            keep.thumb(row.movie_id, release_id, choice.favourites)
+            if thumbs_for is not None:
+                keep.thumb(row.movie_id, release_id, thumbs_for)

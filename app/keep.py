@@ -110,13 +110,12 @@ def delete() -> None:
 
 def thumb(movie_id: int, release_id: str, favourites: tuple[int, ...]) -> None:
     """Draw the thumbs of a recommendation: kept with the release that gave it."""
-    if store() is not None:
-        arguments = (movie_id, release_id, list(favourites))
-        with st.container(
-            key=f"tip-{movie_id}", horizontal=True, gap="xsmall", vertical_alignment="center", width="content"
-        ):
-            st.caption("Good tip?", width="content")
-            st.feedback("thumbs", key=f"thumb-{movie_id}", on_change=give, args=arguments, width="content")
+    with st.container(
+        key=f"tip-{movie_id}", horizontal=True, gap="xsmall", vertical_alignment="center", width="content"
+    ):
+        st.caption("Good tip?", width="content")
+        st.feedback("thumbs", key=f"thumb-{movie_id}", on_change=give, width="content",
+                    args=(movie_id, release_id, list(favourites)))  # fmt: skip
 
 
 def give(movie_id: int, release_id: str, favourites: list[int]) -> None:
