@@ -32,6 +32,7 @@ pytestmark = [
 BASE = re.search(r"^FROM (\S+) AS base$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)[1]
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CONFINED = ["--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp"]
+CONFINED += ["--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"]  # podman's own may be more than it may give
 USER = 1000
 
 
