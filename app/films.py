@@ -233,13 +233,13 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved:
         st.caption(in_words(choice.steering, len(favourites), hardly_rated, any(matches.values())))
     images = posters([row.tmdb_id for row in rows], meanwhile=out_of_turn)
     best, praise = settings().data.max_rating, choice.steering.hidden <= 0  # gems are no distant ones
-    thumbs = keep.store() is not None
+    thumbs, address = keep.store() is not None, to_address(choice)
     for pair in zip(rows[::2], [*rows[1::2], None][: len(rows[::2])], strict=True):
         for column, row in zip(st.columns(2, gap="medium"), pair, strict=True):
             if row:
                 with column:
                     # it opens beside this page, and takes the choice along
-                    explore = f"explore?{urlencode({'movie': row.movie_id, **st.session_state.address})}"
+                    explore = f"explore?{urlencode({'movie': row.movie_id, **address})}"
                     image = images.get(row.tmdb_id or 0)
                     html = card(row, matches.get(row.movie_id), image, explore, best, cold, praise)
                     film(row, html, recommender.release_id, choice.favourites if thumbs else None)

@@ -1,5 +1,8 @@
 """Spectral vectors and co-occurrences, against the formula of their docstrings in numpy."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
@@ -8,6 +11,7 @@ from pipeline import content, spectral
 from pipeline.arrays import unit_rows
 from pipeline.neighbours import neighbours_table
 from pipeline.schemas import VECTORS
+from tests.conftest import ROOT
 from tests.test_factors import factors_frame
 
 KNOBS = {"damping": 0.3, "popularity_exponent": -0.4, "residual": 0.0, "content": 3.0, "year": 0.5, "words": 2.0}
@@ -170,3 +174,9 @@ def test_a_shop_with_many_genres_gets_vectors_no_longer_than_others(spark):
     np.testing.assert_allclose(alike[0], alike[1])
     below = np.triu_indices(1000, 1)
     assert np.corrcoef(exact[below], alike[below])[0, 1] > 0.9
+
+
+def test_no_job_and_no_worker_waits_for_scikit_learn():
+    """To load it takes a second, and every job and each of its workers loads what the main job imports."""
+    imported = "import sys, jobs.run_pipeline; sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", imported], cwd=ROOT).returncode == 0
