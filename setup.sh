@@ -13,6 +13,7 @@ setup_python() {
     # What run-tests.sh installed contains what spark-submit.sh needs.
     if [ -x "$PYTHON" ] && grep -qsxF "$wanted" "$stamp"; then return; fi
 
+    # Bytecode is left to the first start, as uv does, too: it needs that of a part of the modules.
     local began=$SECONDS log="$ROOT/.venv/install.log" files=() file
     for file in "$@"; do files+=(-r "$ROOT/$file"); done
     if [ ! -x "$PYTHON" ]; then
@@ -31,7 +32,7 @@ setup_python() {
     if command -v uv >/dev/null; then
         uv pip install --quiet --python "$PYTHON" --require-hashes "${files[@]}"
     else
-        "$PYTHON" -m pip install --quiet --disable-pip-version-check --require-hashes "${files[@]}"
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes "${files[@]}"
     fi >"$log" 2>&1 || { tail -n 5 "$log" >&2; fail "installing the requirements failed (all of it: $log); run the same command again"; }
     # The last file's packages include the first one's: both are then installed.
     (cd "$ROOT" && cat "$1" | cksum && cat "$@" | cksum) >"$stamp"

@@ -18,12 +18,12 @@ from pipeline import release
 from pipeline.job import Run
 from pipeline.recommend import Recommender
 from pipeline.terminal import console
-from tests.conftest import ROOT, publish, write_build
+from tests.conftest import FEW_ROWS, QUICK, ROOT, publish, write_build
 
 EXAMPLES = ROOT / "docs" / "schedule"
 PLACE = "/opt/films"  # where the examples say that the project lies
-QUICK = {
-    "als": {"rank": 8},
+NIGHTLY = {
+    "als": {"rank": 8, "maxIter": 5},
     "neighbours": {"k": 12},
     "popularity": {"weight": 0.0},
     "map": {"titles": 0},
@@ -39,12 +39,12 @@ def films(checkout, checkerboard):
     movies = (data / "movies.csv").read_text(encoding="utf-8")
     (data / "movies.csv").write_text(movies.replace("Black 1,", "Amélie 1,"), encoding="utf-8")
     overlay = checkout / "docs" / "schedule" / "nightly.yaml"
-    nightly = {**QUICK, **yaml.safe_load(overlay.read_text())}
+    nightly = {**NIGHTLY, **yaml.safe_load(overlay.read_text())}
     nightly["data"]["dir"] = "data/checkerboard"
     overlay.write_text(yaml.safe_dump(nightly))
     (checkout / "logs").mkdir(exist_ok=True)
     front_door = (checkout / "spark-submit.sh").read_text()
-    short = '"-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"'  # see conftest.py: cron hands no variable on
+    short = f'"-Xss16m {QUICK} {FEW_ROWS}"'  # cron hands no variable on
     (checkout / "spark-submit.sh").write_text(front_door.replace('"-Xss16m"', short))
     return checkout
 
