@@ -83,7 +83,10 @@ memory() {
 }
 
 # ALS hands Java one long chain of steps: with the usual stack, many iterations overflow it.
-java_options="-Xss16m"
+# Java's optimising compiler would take a third of what a short run computes: it waits until code has run ten times as often
+# as by default, which on large data comes soon.
+java_options="-Xss16m -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000"
+java_options+=" -XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
 # ALS spends four fifths of its time in a BLAS routine that Spark has in plain Java only (docs/training.md). On Linux, faiss
 # brings a native library along, built with OpenMP: one thread each, since Spark runs a task on every core.
 native_blas() {
