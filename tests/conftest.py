@@ -22,9 +22,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Half of the time of a job as short as these goes into Java's optimising compiler, and some of it into proving that
 # Spark's classes are well formed. spark-submit reads this variable for the driver.
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
-# For a few rows, writing Java for each plan and compiling it takes longer than going through the plan.
+os.environ["SPARK_SUBMIT_OPTS"] = QUICK
+# For a few rows, to write Java for each plan and compile it takes longer than to go through the plan; from a hundred
+# thousand on it does not.
 FEW_ROWS = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
-os.environ["SPARK_SUBMIT_OPTS"] = f"{QUICK} {FEW_ROWS}"
 WITHOUT_BLAS = ["--conf", "spark.driver.extraJavaOptions=-Xss16m"]  # as a cluster's executors add up
 # These files take minutes each: begun last, one of them would keep a single processor busy when all else is done.
 LONG = [
@@ -71,9 +72,10 @@ def spark(tmp_path_factory):
 
 
 def submit(*arguments: str, root: Path = ROOT, **env: str) -> subprocess.CompletedProcess:
-    """Run spark-submit.sh of a checkout as an operator would; stdout and stderr as text. env: None takes a variable
-    away."""
-    environment = {**os.environ, "PYSPARK_PYTHON": "", "LOG4J_CONFIGURATION_FILE": "", **env}
+    """Run spark-submit.sh of a checkout as an operator would, on a few rows; stdout and stderr as text. env: None takes a
+    variable away, SPARK_SUBMIT_OPTS=QUICK is for more rows."""
+    quick = {"PYSPARK_PYTHON": "", "LOG4J_CONFIGURATION_FILE": "", "SPARK_SUBMIT_OPTS": f"{QUICK} {FEW_ROWS}"}
+    environment = {**os.environ, **quick, **env}
     environment = {key: value for key, value in environment.items() if value is not None and value != ""}
     for inherited in ("PIPELINE_LOG", "PYTHONPATH", "SPARK_LOCAL_IP"):
         environment.pop(inherited, None)

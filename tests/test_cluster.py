@@ -11,13 +11,13 @@ import pytest
 
 from benchmarks.cluster import standalone_cluster
 from pipeline import release
-from tests.conftest import ROOT, TINY, settings, submit
+from tests.conftest import FEW_ROWS, ROOT, TINY, settings, submit
 
 pytestmark = pytest.mark.cluster
 # ALS adds up block by block: the same blocks, the same factors.
 BLOCKS = ["--set", "als.numUserBlocks=2", "--set", "als.numItemBlocks=2"]
 # As in conftest.py: a short job spends half of its time in Java's optimising compiler.
-QUICK = ["--conf", "spark.executor.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
+EXECUTORS = ["--conf", "spark.executor.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
 
 CONJUGATE_GRADIENT = "als.solver=conjugate_gradient"
 
@@ -56,8 +56,9 @@ def start(cluster, *words):
     """Start the main job on the cluster; what it says comes line by line."""
     inherited = ("PIPELINE_LOG", "PYTHONPATH", "LOG4J_CONFIGURATION_FILE", "PYSPARK_PYTHON")
     environment = {key: value for key, value in os.environ.items() if key not in inherited}
+    environment["SPARK_SUBMIT_OPTS"] += f" {FEW_ROWS}"
     return cluster.submit(
-        *QUICK, "jobs/run_pipeline.py", *words,
+        *EXECUTORS, "jobs/run_pipeline.py", *words,
         cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 

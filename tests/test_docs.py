@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import analyst, release, schemas, serving
 from tests.commands import EXHAUSTIVE, HOW, RUN, SERVES, WITHOUT_SPARK, blocks, commands, pages, refusal
-from tests.conftest import QUICK, ROOT
+from tests.conftest import ROOT
 
 PAGES = pages()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def live(checkout):
 def environment(**more):
     """As in a terminal of the reader's."""
     ours = ("PIPELINE_LOG", "PYTHONPATH", "LOG4J_CONFIGURATION_FILE")
-    return {**{key: value for key, value in os.environ.items() if key not in ours}, "SPARK_SUBMIT_OPTS": QUICK, **more}
+    return {**{key: value for key, value in os.environ.items() if key not in ours}, **more}
 
 
 def typed(command, checkout, timeout=900):

@@ -8,14 +8,14 @@ import pytest
 
 from benchmarks import grow
 from pipeline.config import PipelineError
-from tests.conftest import submit
+from tests.conftest import QUICK, submit
 
 # Several blocks of users and of movies, so that cores have something to divide.
 SMALL = ["--ratings", "30000", "--movies", "300", "--users", "1200"]
 
 
 def grown(folder, *options, **environment):
-    result = submit("benchmarks/grow.py", "--out", folder, *SMALL, *options, **environment)
+    result = submit("benchmarks/grow.py", "--out", folder, *SMALL, *options, SPARK_SUBMIT_OPTS=QUICK, **environment)
     assert result.returncode == 0, result.stdout + result.stderr
     return result
 
