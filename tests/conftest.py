@@ -72,8 +72,8 @@ def spark(tmp_path_factory):
 
 
 def submit(*arguments: str, root: Path = ROOT, **env: str) -> subprocess.CompletedProcess:
-    """Run spark-submit.sh of a checkout as an operator would, on a few rows; stdout and stderr as text. env: None takes a
-    variable away, SPARK_SUBMIT_OPTS=QUICK is for more rows."""
+    """Run spark-submit.sh of a checkout as an operator would, on a few rows; stdout and stderr as text. env: None takes
+    away a variable, SPARK_SUBMIT_OPTS=QUICK is for more rows."""
     quick = {"PYSPARK_PYTHON": "", "LOG4J_CONFIGURATION_FILE": "", "SPARK_SUBMIT_OPTS": f"{QUICK} {FEW_ROWS}"}
     environment = {**os.environ, **quick, **env}
     environment = {key: value for key, value in environment.items() if value is not None and value != ""}
