@@ -1,7 +1,11 @@
 """What the tests share: one Spark session, the jobs run as an operator runs them, and small releases made by hand."""
 
+import contextlib
+import io
 import os
+import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,9 +66,10 @@ def spark(tmp_path_factory):
 
     from pipeline.job import SESSION
 
-    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.sql.shuffle.partitions", "2")  # 200 by default: a minute of empty tasks
-    for key, value in SESSION.items():
+    builder = SparkSession.builder.master("local[2]").config("spark.driver.extraJavaOptions", "-Xss16m")
+    lines = (ROOT / "conf" / "spark-local.conf").read_text().splitlines()
+    of_one_machine = dict(line.split() for line in lines if not line.startswith("#"))
+    for key, value in {**of_one_machine, "spark.sql.shuffle.partitions": "2", **SESSION}.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     yield session
@@ -82,6 +87,40 @@ def submit(*arguments: str, root: Path = ROOT, **env: str) -> subprocess.Complet
     is_job = any(str(argument).startswith(("jobs/", "benchmarks/")) for argument in arguments)
     command = [str(root / "spark-submit.sh"), *(WITHOUT_BLAS if is_job else []), *map(str, arguments)]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="session")
+def run(spark):
+    """Runs a job as submit() does, in this process and on the session that is there: starting both takes longer than
+    all that a job does with a few rows."""
+
+    class Left(BaseException):
+        """The job has ended its process."""
+
+    def leave(code, line):
+        print(line)
+        raise Left(code)
+
+    def run(script, *arguments):
+        printed, code = io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, contextlib.chdir(ROOT):
+            patch.setattr(sys, "argv", [str(ROOT / script), *map(str, arguments)])
+            patch.setattr("pipeline.job.leave", leave)
+            patch.setattr(type(spark), "stop", lambda _: None)
+            handler = signal.getsignal(signal.SIGINT)
+            try:
+                with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+                    runpy.run_path(sys.argv[0], run_name="__main__")
+            except Left as left:
+                (code,) = left.args
+            finally:
+                signal.signal(signal.SIGINT, handler)
+                spark.catalog.clearCache()
+                for kept in spark.sparkContext._jsc.getPersistentRDDs().values():
+                    kept.unpersist()
+        return subprocess.CompletedProcess([script, *arguments], code, printed.getvalue(), "")
+
+    return run
 
 
 @pytest.fixture(scope="module")

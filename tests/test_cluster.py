@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.cluster import standalone_cluster
 from pipeline import release
-from tests.conftest import FEW_ROWS, ROOT, TINY, settings, submit
+from tests.conftest import FEW_ROWS, ROOT, TINY, settings
 
 pytestmark = pytest.mark.cluster
 # ALS adds up block by block: the same blocks, the same factors.
@@ -38,10 +38,10 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def local(checkerboard, options, tmp_path_factory):
+def local(run, checkerboard, options, tmp_path_factory):
     """The lists of a run on one machine."""
     warehouse = tmp_path_factory.mktemp("local")
-    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *options)
+    result = run("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *options)
     assert result.returncode == 0, result.stdout + result.stderr
     return lists(warehouse)
 

@@ -10,17 +10,17 @@ import yaml
 from nbclient import NotebookClient
 
 from pipeline import config, release
-from tests.conftest import ROOT, TINY, settings, submit
+from tests.conftest import ROOT, TINY, settings
 
 EVALUATE = ["--set", "evaluation.enabled=true", "--set", "evaluation.folds=2", "--set", "evaluation.variants=true"]
 EVALUATE += ["--set", "evaluation.draws=1"]
 
 
 @pytest.fixture(scope="module")
-def evaluated(checkerboard, tmp_path_factory):
+def evaluated(run, checkerboard, tmp_path_factory):
     """A warehouse whose release was evaluated in the main job, and what the job printed."""
     warehouse = tmp_path_factory.mktemp("evaluated")
-    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY, *EVALUATE)
+    result = run("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY, *EVALUATE)
     assert result.returncode == 0, result.stdout + result.stderr
     return warehouse, result
 
@@ -77,7 +77,7 @@ def test_the_notebook_runs_on_a_release(evaluated, monkeypatch):
     assert not any(cell.get("outputs") for cell in committed.cells), "commit the notebook without its outputs"
 
 
-def test_a_given_pair_of_files_is_evaluated_as_it_stands(checkerboard, tmp_path):
+def test_a_given_pair_of_files_is_evaluated_as_it_stands(run, checkerboard, tmp_path):
     """One movie of each user's colour is the test; LightGCN's form: a user, then the items."""
     likes = {}
     for line in (checkerboard / "ratings.csv").read_text().splitlines()[1:]:
@@ -89,7 +89,7 @@ def test_a_given_pair_of_files_is_evaluated_as_it_stands(checkerboard, tmp_path)
     (tmp_path / "test.txt").write_text("".join(f"{user} {movie}\n" for user, movie in test.items()))
     options = ["--set", f"data.dir={tmp_path}/train.txt", "--set", f"evaluation.test={tmp_path}/test.txt", *TINY]
     options += ["--set", "evaluation.protocol=histories", "--set", f"warehouse.dir={tmp_path}/w"]
-    result = submit("jobs/evaluate.py", *options, "--report", tmp_path / "docs")
+    result = run("jobs/evaluate.py", *options, "--report", tmp_path / "docs")
     assert result.returncode == 0, result.stdout + result.stderr
     found = measures(tmp_path / "w" / "evaluation")
     assert {key[0] for key in found} == {"histories"}
@@ -106,7 +106,7 @@ def test_a_given_pair_of_files_is_evaluated_as_it_stands(checkerboard, tmp_path)
     assert made_by.startswith("./spark-submit.sh jobs/evaluate.py ") and made_by.endswith(f" --report {tmp_path}/docs")
 
 
-def test_tuning_writes_an_overlay_and_goes_on_where_it_stopped(checkerboard, tmp_path):
+def test_tuning_writes_an_overlay_and_goes_on_where_it_stopped(run, checkerboard, tmp_path):
     out = tmp_path / "best.yaml"
     options = [
         *settings(checkerboard, tmp_path / "w"),
@@ -117,7 +117,7 @@ def test_tuning_writes_an_overlay_and_goes_on_where_it_stopped(checkerboard, tmp
         "evaluation.draws=1",
     ]
     search = ["jobs/tune.py", "--protocol", "strangers", "--budget", "0.01", "--out", out, *options]
-    result = submit(*search)
+    result = run(*search)
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"trial 0 +0\.\d+", result.stdout)
     overlay = yaml.safe_load(out.read_text())
@@ -125,7 +125,7 @@ def test_tuning_writes_an_overlay_and_goes_on_where_it_stopped(checkerboard, tmp
     found = config.load([str(out)], [])
     assert found.spectral.shrinkage == overlay["spectral"]["shrinkage"]
     assert "Mean of nDCG@10 and recall@10" in out.read_text()
-    again = submit(*search)
+    again = run(*search)
     assert again.returncode == 0, again.stdout
     assert "going on after" in again.stdout and "trial 0 " not in again.stdout, again.stdout
 
@@ -137,6 +137,6 @@ def test_tuning_writes_an_overlay_and_goes_on_where_it_stopped(checkerboard, tmp
         (["--budget", "1", "--out", "/nowhere/best.yaml"], "no file can be written there"),
     ],
 )
-def test_a_search_that_cannot_end_well_is_not_begun(tmp_path, options, message):
-    result = submit("jobs/tune.py", "--protocol", "strangers", *options, "--set", f"warehouse.dir={tmp_path}")
+def test_a_search_that_cannot_end_well_is_not_begun(run, tmp_path, options, message):
+    result = run("jobs/tune.py", "--protocol", "strangers", *options, "--set", f"warehouse.dir={tmp_path}")
     assert result.returncode == 1 and message in result.stdout + result.stderr

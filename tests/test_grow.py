@@ -66,8 +66,8 @@ def test_the_shape_is_printed_beside_the_real_one_and_the_console_is_calm(small)
     assert not [noise for noise in ("WARN", "ERROR", "Traceback") if noise in printed]
 
 
-def test_nothing_is_overwritten(small):
-    result = submit("benchmarks/grow.py", "--out", small[0], *SMALL)
+def test_nothing_is_overwritten(run, small):
+    result = run("benchmarks/grow.py", "--out", small[0], *SMALL)
     assert result.returncode == 1 and "there is a data set already; give another --out DIR" in result.stdout
     assert "Traceback" not in result.stdout
 

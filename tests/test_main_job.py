@@ -121,9 +121,9 @@ def test_saved_model_loads(published, spark):
     assert model.itemFactors.count() == n_factors == 40
 
 
-def test_train_and_build_apart_make_the_same_lists(published, checkerboard, tmp_path):
+def test_train_and_build_apart_make_the_same_lists(run, published, checkerboard, tmp_path):
     options = [*settings(checkerboard, tmp_path), *TINY]
-    assert submit("jobs/train_als.py", *options).returncode == 0
+    assert run("jobs/train_als.py", *options).returncode == 0
     assert release.current_id(tmp_path) is None
     result = submit("--master", "local[1]", "jobs/build_neighbours.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -184,7 +184,7 @@ def test_ctrl_c_stops_everything_in_one_line(checkerboard, tmp_path):
     assert release.current_id(tmp_path) is None
 
 
-def test_a_mistake_ends_in_one_line_and_leaves_everything_as_it_was(published, tmp_path):
+def test_a_mistake_ends_in_one_line_and_leaves_everything_as_it_was(run, published, tmp_path):
     warehouse, _ = published
     before = release.release_dir(warehouse)
     result = submit("jobs/run_pipeline.py", *settings(tmp_path, warehouse))
@@ -194,7 +194,8 @@ def test_a_mistake_ends_in_one_line_and_leaves_everything_as_it_was(published, t
     assert "Traceback" not in result.stdout + result.stderr
     assert release.release_dir(warehouse) == before
     told = ["--set", f"operations.prometheus_file={tmp_path / 'run.prom'}"]
-    assert "Traceback" in submit("jobs/run_pipeline.py", *settings(tmp_path, warehouse), *told, "--verbose").stdout
+    again = run("jobs/run_pipeline.py", *settings(tmp_path, warehouse), *told, "--verbose")
+    assert again.returncode == 1 and "Traceback" in again.stdout
     assert 'pipeline_last_run_succeeded{job="run_pipeline"} 0' in (tmp_path / "run.prom").read_text()
 
 

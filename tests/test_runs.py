@@ -15,17 +15,17 @@ import pytest
 from pipeline import release
 from pipeline.recommend import Recommender
 from pipeline.sessions import Sessions, ratings_of, write_ratings
-from tests.conftest import QUICK, ROOT, TINY, settings, submit
+from tests.conftest import ROOT, TINY, settings, submit
 
 
-def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(checkerboard, tmp_path):
+def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(run, checkerboard, tmp_path):
     sessions = Sessions(tmp_path / "sessions.sqlite")
     for movie, thumb in ((5, 1), (6, -1), (99, 1)):  # there is no 99
         sessions.give_feedback("a" * 22, "r", movie, thumb, [1, 3])
     thumbs = write_ratings(ratings_of(sessions.feedback(), worst=0.5, best=5.0), tmp_path / "thumbs")
     chosen = ["--conf", "conf/mvp.yaml", "--set", f"data.more_ratings={thumbs.parent}"]
     options = [*settings(checkerboard, tmp_path), *chosen, "--set", "evaluation.enabled=false", "--set", "map.titles=0"]
-    result = submit("jobs/run_pipeline.py", *options)
+    result = run("jobs/run_pipeline.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "explicit ALS of rank 50" in result.stdout and "684 ratings of 42 movies, 1 rows rejected" in result.stdout
     first = release.release_dir(tmp_path)
@@ -34,7 +34,7 @@ def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(checker
     refused = duckdb.sql(f"select file, line, reason from read_parquet('{first}/rejected/*.parquet')").fetchall()
     assert refused == [(f"file:{thumbs}", 6, "movie is not in the catalogue")]
     approximate = ["--set", "neighbours.k=3", "--set", "neighbours.search=approximate"]
-    result = submit("jobs/build_neighbours.py", *options, *approximate)
+    result = run("jobs/build_neighbours.py", *options, *approximate)
     assert result.returncode == 0, result.stdout + result.stderr
     recall = release.read_manifest(release.release_dir(tmp_path))["metrics"]["approximate lists, recall@3 of the exact"]
     assert 0.8 < recall <= 1 and f"recall {recall:.3f} of the exact" in result.stdout
@@ -51,7 +51,7 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("times", [12_500, pytest.param(125_000, marks=pytest.mark.exhaustive)])
-def test_strange_but_legal_data_is_published(tmp_path, times):
+def test_strange_but_legal_data_is_published(run, tmp_path, times):
     """One user, who rated everything and all alike, again and again; titles as nobody would choose them; K above the
     catalogue. Nobody is left to learn from where the user is asked."""
     with open(tmp_path / "movies.csv", "w", newline="", encoding="utf-8") as file:
@@ -61,7 +61,7 @@ def test_strange_but_legal_data_is_published(tmp_path, times):
     rows = "".join(f"1,{movie},5\n" for movie in range(1, 9))
     (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n" + rows * times)
     options += ["--set", "als.rank=8", "--set", "als.maxIter=5"]
-    result = submit("jobs/run_pipeline.py", *options, SPARK_SUBMIT_OPTS=QUICK)  # a million are not few
+    result = run("jobs/run_pipeline.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"8 ratings of 8 movies, {8 * times - 8:,} rows rejected" in result.stdout
     assert "too few users" in result.stdout
@@ -72,10 +72,10 @@ def test_strange_but_legal_data_is_published(tmp_path, times):
 
 
 @pytest.mark.exhaustive
-def test_one_movie_has_no_list_and_one_line_says_so(tmp_path):
+def test_one_movie_has_no_list_and_one_line_says_so(run, tmp_path):
     (tmp_path / "movies.csv").write_text("movieId,title\n1,Heat\n")
     (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n1,1,5\n")
-    result = submit("jobs/run_pipeline.py", *settings(tmp_path, tmp_path / "w"), "--set", "neighbours.min_support=1")
+    result = run("jobs/run_pipeline.py", *settings(tmp_path, tmp_path / "w"), "--set", "neighbours.min_support=1")
     assert result.returncode == 1 and "error: no movie has a neighbour" in result.stdout
     assert release.current_id(tmp_path / "w") is None
 
@@ -117,9 +117,9 @@ def test_a_java_that_is_too_old_is_passed_over(tmp_path):
     assert result.stdout.strip() == str(tmp_path / "new")
 
 
-def test_conjugate_gradients_find_the_colours_too(checkerboard, tmp_path):
+def test_conjugate_gradients_find_the_colours_too(run, checkerboard, tmp_path):
     chosen = ["--set", "als.solver=conjugate_gradient"]
-    result = submit("jobs/train_als.py", *settings(checkerboard, tmp_path), *TINY, *chosen)
+    result = run("jobs/train_als.py", *settings(checkerboard, tmp_path), *TINY, *chosen)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "implicit ALS of rank 8, by conjugate gradients, 40 movies" in result.stdout
     rows = pq.read_table(tmp_path / "building" / "item_factors").sort_by("movie_id")
