@@ -135,7 +135,12 @@ def checkout(tmp_path_factory):
     (folder / ".venv").symlink_to(ROOT / ".venv")
     conf = folder / "conf" / "pipeline.yaml"  # what is shown does not depend on how often it was measured
     text = conf.read_text()
-    for knob, full, less in (("folds", 3, 2), ("draws", 2, 1), ("max_users", 2000, 100)):
+    for knob, full, less in (
+        ("protocol", "all", "strangers"),
+        ("folds", 3, 2),
+        ("draws", 2, 1),
+        ("max_users", 2000, 100),
+    ):
         assert f"  {knob}: {full} " in text
         text = text.replace(f"  {knob}: {full} ", f"  {knob}: {less} ")
     conf.write_text(text)
