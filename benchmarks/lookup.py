@@ -32,7 +32,7 @@ from pipeline import schemas, serving  # noqa: E402
 from pipeline.recommend import Recommender  # noqa: E402
 
 RANK = 64
-BLOCK = 4096  # movies per file: neighbours.query_block
+BLOCK = 8192  # movies per file: neighbours.query_block
 WEIGHT = 0.1  # popularity.weight
 CLIENTS = 8
 WARMING = 50  # requests before those that count
@@ -44,7 +44,7 @@ ARROW = {
     "int": pa.int32(), "bigint": pa.int64(), "smallint": pa.int16(), "float": pa.float32(), "string": pa.string(),
     "array<string>": pa.list_(pa.string()), "array<float>": pa.list_(pa.float32()),
 }  # fmt: skip
-ROWS = {"neighbours": 78_740, "item_factors": 2048}  # per row group, as Spark makes them of 512 KiB
+ROWS = {"neighbours": 65_536, "item_factors": 2048}  # per row group: parts.ROWS, and what Spark makes of 512 KiB
 NAMES = """
     Action Adventure Animation Children Comedy Crime Documentary Drama Fantasy Film-Noir Horror IMAX Musical Mystery
     Romance Sci-Fi Thriller War Western

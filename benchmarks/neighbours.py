@@ -36,8 +36,9 @@ from benchmarks.tables import machine, table, write
 from pipeline import config
 from pipeline.arrays import as_lists, as_matrix
 from pipeline.content import WORD_COLUMNS, Content
-from pipeline.job import ROW_GROUP_BYTES, session
-from pipeline.neighbours import CUTS, cuts, neighbours_table
+from pipeline.job import session
+from pipeline.neighbours import CUTS, NEIGHBOURS, cuts, neighbours_table
+from pipeline.parts import Parts
 from pipeline.schemas import VECTORS
 from pipeline.spectral import KNOBS, Spectrum, spectral_vectors
 
@@ -178,8 +179,9 @@ def stage(spark: SparkSession, made: pa.Table, n_queries: int, knobs: SimpleName
     folder = tempfile.mkdtemp()
     movies = table.select("movie_id")
     only = None if n_queries == made.num_rows else movies.where(F.col("movie_id") < n_queries)
-    lists = neighbours_table(table, movies, only, k=knobs.k, **cut(n_queries, made, knobs, cores))
-    seconds = timed(lambda: lists.write.option("parquet.block.size", ROW_GROUP_BYTES).parquet(f"{folder}/lists"))
+    parts = Parts(Path(folder) / "lists", NEIGHBOURS)
+    written = neighbours_table(table, movies, only, k=knobs.k, **cut(n_queries, made, knobs, cores), parts=parts)
+    seconds = timed(lambda: parts.keep(row.attempt for row in written.collect()))
     shutil.rmtree(folder)
     return seconds
 

@@ -14,7 +14,8 @@ from pipeline.config import PipelineError
 from pipeline.content import Content, content, movie_words
 from pipeline.factors import item_factors_table, likes_table
 from pipeline.job import Run, start
-from pipeline.neighbours import CUTS, cuts, longest_candidates, movies_sample, neighbours_table, recall_of
+from pipeline.neighbours import CUTS, NEIGHBOURS, cuts, longest_candidates, movies_sample, neighbours_table, recall_of
+from pipeline.parts import Parts
 from pipeline.schemas import VECTORS
 from pipeline.spectral import KNOBS, Spectrum, co_occurrences, pairs_table, spectral_vectors, spectrum, weighted_likes
 from pipeline.vectors import cosine_vectors, whitened_vectors
@@ -39,8 +40,8 @@ def build_neighbours(
         return run.read("neighbours")
     with run.stage("neighbours") as stage:
         learned = Learned(ratings, movies, words, run.cores, item_factors)
-        neighbours = run.save("neighbours", lists(config, learned))
-        n_rows, support = neighbours.count(), config.neighbours.min_support
+        neighbours = run.save_parts("neighbours", NEIGHBOURS, lambda parts: lists(config, learned, parts=parts))
+        n_rows, support = run.saved["neighbours"]["rows"], config.neighbours.min_support
         if not n_rows:
             raise PipelineError(
                 f"no movie has a neighbour: on lists stand movies of neighbours.min_support={support} ratings or more "
@@ -69,8 +70,11 @@ def draw_map(run: Run, movies: DataFrame, neighbours: DataFrame) -> None:
         run.finish("map")
 
 
-def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = None) -> DataFrame:
-    """Return the neighbours table; only: movie_id of the movies whose lists are needed."""
+def lists(
+    config: SimpleNamespace, learned: "Learned", only: DataFrame | None = None, parts: Parts | None = None
+) -> DataFrame:
+    """Return the neighbours table; only: movie_id of the movies whose lists are needed. With parts, it is written there
+    instead, and the names of the parts are returned."""
     knobs, pairs = config.neighbours, None
     if knobs.similarity == "spectral":
         weights = vars(config.spectral)
@@ -86,17 +90,19 @@ def lists(config: SimpleNamespace, learned: "Learned", only: DataFrame | None = 
         vectors = cosine_vectors(learned.item_factors(config))
     n_movies, length = vectors.agg(F.count("*"), F.max(F.size("candidate"))).head()
 
-    def search(candidates: DataFrame, n_candidates: int, only: DataFrame | None) -> DataFrame:
+    def search(
+        candidates: DataFrame, n_candidates: int, only: DataFrame | None, parts: Parts | None = None
+    ) -> DataFrame:
         sizes = {name: getattr(knobs, name) for name in CUTS}
         cut = cuts(n_movies, n_candidates, length, cores=learned.cores, **sizes)
-        return neighbours_table(vectors, candidates, only, pairs, k=knobs.k, **cut)
+        return neighbours_table(vectors, candidates, only, pairs, k=knobs.k, **cut, parts=parts)
 
     candidates, n_candidates = learned.movies.where(learned.movies.n_ratings >= knobs.min_support), n_movies
     if knobs.search == "approximate":
         exact = search(candidates, n_candidates, movies_sample(vectors, "set"))
         rows = longest_candidates(vectors, candidates, exact, recall=knobs.recall).toArrow()
         candidates, n_candidates = learned.ratings.sparkSession.createDataFrame(rows), rows.num_rows
-    return search(candidates, n_candidates, only)
+    return search(candidates, n_candidates, only, parts)
 
 
 def exactly(config: SimpleNamespace) -> SimpleNamespace:

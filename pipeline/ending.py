@@ -74,7 +74,7 @@ def in_one_line(error: Exception) -> str:
     if isinstance(error, PySparkException):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         # What a worker's Python raised is the last line of the stack trace that Spark passes on.
-        cause = [line for line in lines if line.startswith(("ValueError:", "MemoryError"))]
+        cause = [line for line in lines if line.startswith(("ValueError:", "MemoryError", "OSError:"))]
         text = cause[-1].removeprefix("ValueError: ") if cause else lines[0]
     else:
         text = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow
 import pyarrow.fs
 import pyarrow.parquet
 from pyspark.sql import DataFrame, SparkSession
@@ -30,6 +31,7 @@ from pipeline import release, schemas
 from pipeline.comparison import changes_in_words
 from pipeline.config import PipelineError
 from pipeline.ending import Ended, in_one_line, leave
+from pipeline.parts import Parts
 from pipeline.progress import progress
 from pipeline.reader import Rows
 from pipeline.recommend import Recommender, named
@@ -194,6 +196,13 @@ class Run:
             raise TypeError(f"table {table} would be written with columns {frame.dtypes}, not {expected}")
         path = str(self.build.path / table)
         frame.write.mode("overwrite").option("parquet.block.size", ROW_GROUP_BYTES).parquet(path)
+        self.saved[table] = _size(self.build.path / table)
+        return self.read(table)
+
+    def save_parts(self, table: str, schema: pyarrow.Schema, write: Callable[[Parts], DataFrame]) -> DataFrame:
+        """Have Spark's tasks write a table of the release, as write() plans it, and return it as read back."""
+        parts = Parts(self.build.path / table, schema)
+        parts.keep(row.attempt for row in write(parts).collect())
         self.saved[table] = _size(self.build.path / table)
         return self.read(table)
 

@@ -1,6 +1,6 @@
 """Exact top-K neighbour lists: every movie's vector against every candidate's, block by block."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import faiss
@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline import schemas
+from pipeline.parts import Parts
 
 SLACK = 16  # neighbours beyond k: rounding then hardly ever hides one of the best k behind the last one found
 SAMPLE = 1000  # movies whose exact lists an approximate search is set by, and others that it is measured by
@@ -38,13 +39,15 @@ def neighbours_table(
     query_blocks: int,
     item_blocks: int,
     pieces: int = 1,
+    parts: Parts | None = None,
 ) -> DataFrame:
     """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j, plus
     what pairs adds to it.
 
     vectors: movie_id, query, candidate array<float>; candidates: movie_id of the movies that may be recommended;
     only: movie_id of the movies whose lists are wanted, None for all; pairs: movie_id, ids (int32) and
-    similarities (float32, 0 or more) packed as binary, what single pairs have on top of their inner product.
+    similarities (float32, 0 or more) packed as binary, what single pairs have on top of their inner product;
+    parts: where the tasks are to write the rows, whose names are then what is returned.
     One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
     own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
 
@@ -101,13 +104,17 @@ def neighbours_table(
         for block in sorted(best):
             yield best[block].as_batch()
 
-    table = schemas.spark_schema("neighbours")
+    def made_by(lists: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]], table: DataFrame) -> DataFrame:
+        if parts is None:
+            return table.mapInArrow(lists, schemas.spark_schema("neighbours"))
+        return table.mapInArrow(lambda batches: parts.write(lists(batches)), parts.COLUMNS)
+
     if pieces == 1:
-        return queries.crossJoin(F.broadcast(items)).mapInArrow(search, table)
+        return made_by(search, queries.crossJoin(F.broadcast(items)))
     cut = items.repartitionById(pieces, F.col("candidate_block") % pieces)
     # This hint makes a task of every partition of queries and every piece.
     lists = queries.crossJoin(cut.hint("shuffle_replicate_nl")).mapInArrow(search_piece, PACKED_LISTS)
-    return lists.repartitionById(query_blocks, "query_block").mapInArrow(merge, table)
+    return made_by(merge, lists.repartitionById(query_blocks, "query_block"))
 
 
 def movies_sample(vectors: DataFrame, purpose: str, size: int = SAMPLE) -> DataFrame:

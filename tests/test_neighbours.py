@@ -3,10 +3,13 @@
 import itertools
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from pipeline.neighbours import TopK, cuts, longest_candidates, movies_sample, neighbours_table, recall_of
+from pipeline.neighbours import NEIGHBOURS, TopK, cuts, longest_candidates, movies_sample, neighbours_table, recall_of
+from pipeline.parts import ROWS, Parts
 
 SCHEMA = "movie_id int, query array<float>, candidate array<float>"
 
@@ -138,3 +141,39 @@ def test_more_blocks_than_movies_and_lists_longer_than_the_catalogue(spark, piec
     frame = spark.createDataFrame([(1, [3.0, 4.0], [1.0, 1.0]), (2, [6.0, 8.0], [2.0, 0.0])], SCHEMA)
     rows = neighbours_table(frame, frame, k=9, query_blocks=4, item_blocks=3, pieces=pieces).collect()
     assert [tuple(row) for row in rows] == [(1, 2, 1, 6.0), (2, 1, 1, 14.0)]
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_tasks_write_the_rows_that_the_table_has(spark, tmp_path, pieces):
+    """Movies 1 to 40 in five blocks; what an attempt that Spark does not count has written is not kept."""
+    ids, vectors = list(range(1, 41)), grid(40, 6, seed=5)
+    frame = spark.createDataFrame([(i, v.tolist(), v.tolist()) for i, v in zip(ids, vectors, strict=True)], SCHEMA)
+    cut = {"k": 12, "query_blocks": 5, "item_blocks": 2, "pieces": pieces}
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "part-00007.zstd.parquet").write_text("of a run before")
+    parts = Parts(tmp_path / "lists", NEIGHBOURS)
+    attempts = [row.attempt for row in neighbours_table(frame, frame, **cut, parts=parts).collect()]
+    (parts.aside / "part-00000.4711").write_text("half a file")
+    parts.keep(attempts)
+    files = sorted(parts.folder.iterdir())
+    assert [path.name for path in files] == [f"part-{number:05d}.zstd.parquet" for number in range(5)]
+    rows = [tuple(row.values()) for path in files for row in pq.read_table(path).to_pylist()]
+    assert rows == [tuple(row) for row in neighbours_table(frame, frame, **cut).collect()] and len(rows) == 40 * 12
+    column = pq.ParquetFile(files[0]).metadata.row_group(0).column(0)
+    assert column.compression == "ZSTD" and column.statistics.max == 8
+
+
+def test_a_part_has_row_groups_of_a_bounded_size_and_nothing_makes_no_part(spark, tmp_path):
+    def make(batches):
+        for batch in batches:
+            for number in batch.column("id").to_pylist():
+                yield pa.record_batch({"number": np.full(ROWS * number, number)})
+
+    parts = Parts(tmp_path / "numbers", pa.schema([("number", pa.int64())]))
+    written = spark.range(3, numPartitions=3).mapInArrow(lambda batches: parts.write(make(batches)), parts.COLUMNS)
+    parts.keep(row.attempt for row in written.collect())
+    groups = {}
+    for path in parts.folder.iterdir():
+        metadata = pq.ParquetFile(path).metadata
+        groups[path.name] = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    assert groups == {"part-00001.zstd.parquet": [ROWS], "part-00002.zstd.parquet": [ROWS, ROWS]}
