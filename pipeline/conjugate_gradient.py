@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
-from implicit.cpu._als import least_squares_cg
 from pyspark import StorageLevel
 from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame, SparkSession
@@ -224,6 +223,7 @@ def _placed(side: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
 
 def _solved(side: int, rank: int, regularization: float) -> Callable[[pa.Table, pa.Table], pa.Table]:
     """Return what takes a side's factors one iteration further. The other side's pass through, block by block."""
+    from implicit.cpu._als import least_squares_cg  # here, because the other solver need not wait for it
 
     def solve(likes: pa.Table, factors: pa.Table) -> pa.Table:
         own, other = _of_side(factors, side), _of_side(factors, 1 - side)

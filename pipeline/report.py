@@ -3,15 +3,14 @@
 import importlib.resources
 import string
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")  # no screen
-
-import matplotlib.pyplot as plt
+from typing import TYPE_CHECKING
 
 from pipeline.metrics import Measure
 from pipeline.results import ASKED, LABELS, SERVED, Results, favourites_in_words, standings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TEMPLATE = importlib.resources.files("pipeline") / "report.md"
 WITHOUT_CONTENT = "served, without content"
@@ -162,8 +161,11 @@ def shown(results: Results) -> list[str]:
     return [model for model in found if model]
 
 
-def _figure(title: str, size: tuple[float, float] = (7.2, 4.2)) -> tuple[plt.Figure, plt.Axes]:
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
+def _figure(title: str, size: tuple[float, float] = (7.2, 4.2)) -> tuple["Figure", "Axes"]:
+    from matplotlib.figure import Figure  # here, because it takes a second that a job without evaluation need not wait
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
     axes.set_title(title, loc="left", color=INK, fontsize=12, pad=12)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK)
@@ -262,7 +264,6 @@ def _apart(heights: list[float], gap: float) -> list[float]:
     return moved
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
+def _save(figure: "Figure", path: Path) -> None:
     # Without a version or a date in it the same figures make the same file.
     figure.savefig(path, dpi=120, metadata={"Software": None})
-    plt.close(figure)
