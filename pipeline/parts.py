@@ -22,10 +22,11 @@ class Parts:
     COLUMNS = "attempt string"  # of the table that write() makes
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
-        """Empty the folder, where it is there already."""
+        """Empty the folder, where it is there already. Raises OSError: what stayed would be rows of the table."""
         self.folder, self.schema = folder.absolute(), schema  # executors work elsewhere
         self.aside = self.folder / "_attempts"
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
         self.aside.mkdir(parents=True)
 
     def write(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
