@@ -2,23 +2,53 @@
 // them. Sent with every drawing of the page, it begins once.
 if (!window.searchKeys) {
     window.searchKeys = true;
-    const AREA = ".st-key-search-area", PATIENCE = 3000, PAUSE = 20;  // milliseconds
+    const AREA = ".st-key-search-area", PATIENCE = 10_000, PAUSE = 20;  // milliseconds
     const input = area => area.querySelector("input");
     const suggestions = area => [...area.querySelectorAll(".st-key-suggestions button")];
+    let typedOn = null;  // the keys that wait, from Enter or a click until the server has cleared the field
+
+    const until = async (area, holds) => {
+        const end = performance.now() + PATIENCE;
+        while (!holds() && area.isConnected && performance.now() < end) {
+            await new Promise(done => setTimeout(done, PAUSE));
+        }
+    };
 
     // What was typed a moment ago is still on its way to the server and back.
-    const takeFirst = (area, text, until) => {
-        if (input(area).value !== text) return;
-        if (area.querySelector(".found")?.dataset.text === text) suggestions(area)[0]?.click();
-        else if (performance.now() < until) setTimeout(takeFirst, PAUSE, area, text, until);
+    const takeFirst = async area => {
+        const text = input(area).value, found = () => area.querySelector(".found")?.dataset.text === text;
+        typedOn ??= [];
+        await until(area, () => found() || input(area).value !== text);
+        const first = found() && suggestions(area)[0];
+        if (first) first.click();
+        else typeOn(area);
+    };
+
+    const typeOn = area => {
+        const keys = typedOn, field = input(area);
+        typedOn = null;
+        while (keys.length && document.activeElement === field) {
+            const key = keys.shift();
+            if (key !== "Enter") document.execCommand("insertText", false, key);  // as if typed: Streamlit hears of it
+            else if (field.value) {
+                typedOn = keys;
+                takeFirst(area);
+                break;
+            }
+        }
     };
 
     document.addEventListener("keydown", event => {
         const area = event.target.closest(AREA);
         if (!area || event.isComposing) return;
         const field = input(area), buttons = suggestions(area), at = buttons.indexOf(event.target);
-        if (event.key === "Enter" && event.target === field && field.value) {
-            takeFirst(area, field.value, performance.now() + PATIENCE);
+        const types = [...event.key].length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey;
+        if (typedOn && event.target === field && (types || ["Enter", "Backspace"].includes(event.key))) {
+            event.preventDefault();
+            if (event.key === "Backspace") typedOn.pop();
+            else typedOn.push(event.key);
+        } else if (event.key === "Enter" && event.target === field && field.value) {
+            takeFirst(area);
         } else if (event.key === "Escape" && at >= 0) {
             field.focus();
         } else if (["ArrowDown", "ArrowUp"].includes(event.key) && buttons.length) {
@@ -29,8 +59,13 @@ if (!window.searchKeys) {
     });
 
     // A suggestion that is taken goes; whoever has keys types on. On a phone a keyboard would jump up.
-    document.addEventListener("click", event => {
+    document.addEventListener("click", async event => {
         const area = event.target.closest(".st-key-suggestions")?.closest(AREA);
-        if (area && matchMedia("(pointer: fine)").matches) input(area).focus();
+        if (!area) return;
+        const text = input(area).value;
+        if (matchMedia("(pointer: fine)").matches) input(area).focus();
+        typedOn ??= [];
+        await until(area, () => !text || input(area).value !== text);
+        typeOn(area);
     });
 }
