@@ -27,6 +27,7 @@ CLUSTER = "needs a cluster of several machines; tests/test_cluster.py runs the s
 WITHOUT_SPARK = "tests/test_docs.py types these three, with -m exhaustive"
 HOOKS = "needs a git repository, and pre-commit unpinned; its hooks are what run-tests.sh does first"
 SHOP = "tests/test_your_data.py runs everything on this page, and compares what is printed"
+SHELL = "tests/test_warehouse.py runs the block, and compares what is printed"
 NETWORK = "needs the network; tests/test_download.py runs it against a server of its own"
 
 # Every command of an sh block, by page, as it begins. Commands of console blocks are run, and what they print is
@@ -91,7 +92,12 @@ HOW = {
         ".venv/bin/python -m pipeline changes": "needs two releases; tests/test_changes.py has two",
     },
     "docs/sql-page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
-    "docs/warehouse.md": {".venv/bin/python -m pipeline export": RUN},
+    "docs/warehouse.md": {
+        ".venv/bin/python -m pipeline export": RUN,
+        "live=": SHELL,
+        "tables=": SHELL,
+        "duckdb -c": SHELL,
+    },
     "docs/your-data.md": {
         ".venv/bin/python data/make_orders.py": SHOP,
         "head -2 data/shop": SHOP,

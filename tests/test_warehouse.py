@@ -4,14 +4,17 @@ import csv
 import importlib.util
 import json
 import multiprocessing
+import os
 import re
 import resource
 import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -112,6 +115,17 @@ def test_snippets_in_python_give_the_answer_of_duckdb(project, connection, spark
         hubs = namespace["hubs"]
         rows = hubs.rows() if "polars" in snippet else hubs.itertuples(index=False, name=None)
         assert [tuple(row) for row in rows] == expected
+
+
+def test_an_older_shell_of_duckdb_gives_the_same_answer(project, connection):
+    (snippet,) = re.findall(r"```sh\n(live=.*?)```", PAGE, re.S)
+    (project / ".duckdbrc").write_text(".mode csv\n")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-ec", snippet], env={"PATH": path, "HOME": str(project)}, capture_output=True,
+                          check=True, text=True)  # fmt: skip
+    expected = connection.execute((ROOT / "pipeline/sql/examples/4_hubs.sql").read_text(encoding="utf-8")).fetchall()
+    header, *rows = csv.reader(done.stdout.splitlines())
+    assert header[0] == "title" and [tuple(row) for row in rows] == [tuple(map(str, row)) for row in expected]
 
 
 def test_the_snippet_in_r_gives_the_answer_of_duckdb(project, connection, folder):
