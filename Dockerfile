@@ -31,8 +31,11 @@ VOLUME ["/app/warehouse", "/app/logs"]
 ENTRYPOINT ["./spark-submit.sh"]
 
 FROM batch AS release
-# In a folder that is no volume: what a build writes to a volume is lost.
-RUN ./spark-submit.sh --set warehouse.dir=/home/app/warehouse
+# In a folder that is no volume: what a build writes to a volume is lost. With an address none is made: the page fetches
+# that release as it starts. Render and Spaces hand the variables of the service to the build, too.
+ARG RELEASE_URL=
+RUN mkdir /home/app/warehouse \
+    && if [ -z "$RELEASE_URL" ]; then ./spark-submit.sh --set warehouse.dir=/home/app/warehouse; fi
 
 FROM base AS page
 COPY setup.sh requirements-serving.txt ./

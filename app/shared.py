@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from pipeline.config import PipelineError
 from pipeline.recommend import Recommender
 
 OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
-MAX_FIRST = 2**30  # bytes of a release that the page fetches for itself
+MAX_FETCHED = 2**30  # bytes of a release that the page fetches for itself
 FETCH_AGAIN = 300  # seconds after a fetch that failed
 DRAWN = re.compile(r"https?(?=:)|www(?=\.)|@|(?<=:)(?:material(?=/)|streamlit(?=:))", re.IGNORECASE)
 FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\"]+/)*")  # of an absolute path, all but its last name
@@ -26,10 +27,15 @@ NOTHING, WRONG = ":material/info:", ":material/warning:"  # icons that need no f
 
 @st.cache_resource(show_spinner=False)
 def settings() -> SimpleNamespace:
-    """Return the configuration from the options behind `--` on the command line. Raises PipelineError."""
+    """Return the configuration from PAGE_OPTIONS in the environment, for hosts that start the page themselves, and the
+    options behind `--` on the command line. Raises PipelineError."""
     parser = argparse.ArgumentParser()
     configuration.add_arguments(parser)
-    options, _ = parser.parse_known_args(sys.argv[1:])
+    try:
+        given = shlex.split(os.environ.get("PAGE_OPTIONS", ""))
+    except ValueError as error:
+        raise PipelineError(f"PAGE_OPTIONS in the environment: {error}; write it as in a shell") from error
+    options, _ = parser.parse_known_args([*given, *sys.argv[1:]])
     return configuration.load(options.conf, options.settings)
 
 
@@ -40,9 +46,10 @@ def warehouse() -> Path:
 
 def live_release() -> Recommender:
     """Return the live release, opened. Raises PipelineError when there is none."""
-    source = os.environ.get("RELEASE_URL")
-    if source and release.current_id(warehouse()) is None and (failed := first_release(source)):
-        raise PipelineError(failed)
+    if source := os.environ.get("RELEASE_URL"):
+        as_the_page_starts(source)
+        if release.current_id(warehouse()) is None and (failed := fetched(source)):
+            raise PipelineError(failed)
     folder = release.release_dir(warehouse())
     try:
         return open_release(str(folder))
@@ -52,14 +59,21 @@ def live_release() -> Recommender:
         return open_release(str(now))  # the other one was replaced and retired before it was open
 
 
-@st.cache_resource(show_spinner="Fetching the first release", ttl=FETCH_AGAIN)
-def first_release(source: str) -> str:
+@st.cache_resource(show_spinner=False)
+def as_the_page_starts(source: str) -> None:
+    """Bring in, once, the release that is at the address now, and leave the one that is here where it cannot be had."""
+    if failed := fetched(source):
+        logging.getLogger(__name__).error("%s", failed)
+
+
+@st.cache_resource(show_spinner="Fetching the release", ttl=FETCH_AGAIN)
+def fetched(source: str) -> str:
     """Fetch a packed release where a host can run nothing before the page; once, whoever asks. Return why it could not
     be had: remembered for some minutes, as every visitor would else download it once more; nothing when it was."""
     from pipeline import archive  # brings requests, which the page can do without
 
     try:
-        archive.fetch(warehouse(), source, max_bytes=MAX_FIRST)
+        archive.fetch(warehouse(), source, max_bytes=MAX_FETCHED, keep=settings().warehouse.keep)
     except PipelineError as error:
         return str(error)
     return ""

@@ -27,6 +27,7 @@ CLUSTER = "needs a cluster of several machines; tests/test_cluster.py runs the s
 WITHOUT_SPARK = "tests/test_docs.py types these three, with -m exhaustive"
 HOOKS = "needs a git repository, and pre-commit unpinned; its hooks are what run-tests.sh does first"
 SHOP = "tests/test_your_data.py runs everything on this page, and compares what is printed"
+UNITS = "changes what systemd starts; tests/test_schedule.py has folders of its own, and runs what the units start"
 SHELL = "tests/test_warehouse.py runs the block, and compares what is printed"
 NETWORK = "needs the network; tests/test_download.py runs it against a server of its own"
 
@@ -86,8 +87,10 @@ HOW = {
     "docs/operations.md": {"./spark-submit.sh jobs/run_pipeline.py --conf my.yaml": EXHAUSTIVE},
     "docs/page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
     "docs/schedule.md": {
-        "sed": "puts a line into the crontab; tests/test_schedule.py runs that line as cron does",
-        "sudo": "changes what systemd starts; tests/test_schedule.py checks the units, and runs what they start",
+        "{ crontab": "changes the crontab; tests/test_schedule.py has one of its own, and runs the line as cron does",
+        "sed": UNITS,
+        "sudo": UNITS,
+        "docker compose": "needs docker; its parts are tested each for itself, tests/test_containers.py",
         "./spark-submit.sh --set 'data.more_ratings": "needs a reader's own files; tests/test_ingest.py has some",
         ".venv/bin/python -m pipeline changes": "needs two releases; tests/test_changes.py has two",
     },
@@ -108,7 +111,7 @@ HOW = {
 }
 # Words in capitals that a reader replaces, where not everything goes.
 PLACEHOLDERS = {"SIZE": "1m", "FILE.py": "jobs/run_pipeline.py"}
-OURS = re.compile(r"([A-Z_]+=\S+ )*(\./|\.venv(-page)?/bin/|python |benchmarks/\S+\.sh)")
+OURS = re.compile(r"([A-Z_]+=\S+ )*(docker compose |\./|\.venv(-page)?/bin/|python |benchmarks/\S+\.sh)")
 
 
 class Command(NamedTuple):
@@ -161,8 +164,8 @@ def commands(page: str) -> list[Command]:
 def refusal(text: str) -> str | None:
     """Return what a program of this project has against a command line: no such file, option or setting; None: nothing.
 
-    Every program's own parser is asked; it then stops before it does anything. Commands that are not the project's
-    (git, uv, docker) pass.
+    Every program's own parser is asked, also where docker compose is to start it in a container; it then stops
+    before it does anything. Commands that are not the project's (git, uv) pass.
     """
     text = re.sub(r"\d?>>?(&\d|\s*[^\s&|;]+)", "", text)
     lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|")
@@ -181,6 +184,8 @@ def refusal(text: str) -> str | None:
 def _refused(words: list[str]) -> str | None:
     while words and re.match(r"[A-Z_]+=", words[0]):
         words = words[1:]
+    if words[:2] == ["docker", "compose"]:
+        words = _in_a_container(words[2:])
     if not words:
         return None
     program, *arguments = words
@@ -202,6 +207,17 @@ def _refused(words: list[str]) -> str | None:
     if OURS.match(program) and not program.startswith(".venv") and not (ROOT / program).exists():
         return f"no such file: {program}"
     return None
+
+
+def _in_a_container(words: list[str]) -> list[str]:
+    """Return the command line that docker compose run or exec starts in a container; empty for its other commands."""
+    if words[:1] not in (["run"], ["exec"]):
+        return []
+    starts = ["./spark-submit.sh"] if words.pop(0) == "run" else []
+    while words[0].startswith("-"):
+        if words.pop(0) == "--entrypoint":
+            starts = [words.pop(0)]
+    return [*starts, *words[1:]]
 
 
 def _refused_by_front_door(arguments: list[str]) -> str | None:

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from app import films as app_films
 from app.address import Choice, from_address, to_address
 from app.cards import match_bar
-from app.shared import without_folders
+from app.shared import settings, without_folders
 from pipeline import archive
 from pipeline.config import PipelineError
 from pipeline.recommend import Steering
@@ -314,6 +314,16 @@ def test_a_first_release_that_cannot_be_had_is_not_asked_for_by_every_visitor(tm
     page = open_page(tmp_path, monkeypatch)
     page.run()
     assert "cannot be fetched" in page.info[0].value and len(asked) == 1
+
+
+def test_a_host_s_variable_holds_options_and_the_command_line_goes_before_it(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["streamlit_app.py", "--set", "page.item=gem"])
+    monkeypatch.setenv("PAGE_OPTIONS", "--set page.item=play --set 'page.items=all plays'")
+    page = settings.__wrapped__().page
+    assert (page.item, page.items) == ("gem", "all plays")
+    monkeypatch.setenv("PAGE_OPTIONS", "--set 'page.item=play")
+    with pytest.raises(PipelineError, match=r"PAGE_OPTIONS in the environment: No closing quotation"):
+        settings.__wrapped__()
 
 
 def test_nothing_found_is_said(page):

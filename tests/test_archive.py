@@ -195,15 +195,34 @@ def test_a_damaged_release_is_neither_packed_nor_made_live_again(warehouse, pack
     assert left_in(tmp_path) == ["copy"]
 
 
-def test_the_page_fetches_its_first_release_and_no_other(packed, site, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["streamlit_app.py", "--set", f"warehouse.dir={tmp_path}"])
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Start the page anew, and return how it says which release is live."""
+    monkeypatch.setattr("sys.argv", ["streamlit_app.py", "--set", f"warehouse.dir={tmp_path}/page"])
+    kept = (shared.settings, shared.open_release, shared.as_the_page_starts, shared.fetched)
+
+    def start():
+        for cached in kept:
+            cached.clear()
+        return lambda: shared.live_release().release_id
+
+    yield start
+    start()
+
+
+def test_the_page_fetches_a_release_as_it_starts_and_then_no_more(packed, site, start, tmp_path, monkeypatch):
     monkeypatch.setenv("RELEASE_URL", f"{site}/release.zip")
-    for cached in (shared.settings, shared.open_release, shared.first_release):
-        cached.clear()
-    first = shared.live_release().release_id
-    assert first == release.current_id(tmp_path)
-    publish(tmp_path)
-    os.utime(packed)
-    assert shared.live_release().release_id == release.current_id(tmp_path) != first
-    for cached in (shared.settings, shared.open_release, shared.first_release):
-        cached.clear()
+    live = start()
+    first = live()
+    assert first == release.current_id(tmp_path / "page")
+    publish(tmp_path / "page")
+    assert live() == release.current_id(tmp_path / "page") != first
+    assert start()() == first
+
+
+def test_a_page_that_has_a_release_stays_with_it_where_none_can_be_fetched(site, start, tmp_path, monkeypatch, caplog):
+    publish(tmp_path / "page")
+    monkeypatch.setenv("RELEASE_URL", f"{site}/nothing.zip")
+    live = start()
+    assert [live(), live()] == [release.current_id(tmp_path / "page")] * 2
+    assert caplog.text.count("404") == 1

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from playwright.sync_api import sync_playwright
 
+from benchmarks.page import launched
 from pipeline.__main__ import main
 from tests.conftest import ROOT
 
@@ -64,8 +66,8 @@ def base(tmp_path_factory):
     run("buildah", "rm", container)
 
 
-def built(target):
-    command = ["buildah", "build", "--isolation", "chroot", "--pull=never", "--layers", "--target", target]
+def built(target, *options):
+    command = ["buildah", "build", "--isolation", "chroot", "--pull=never", "--layers", "--target", target, *options]
     run(*command, "-t", f"ten-films-{target}", ".")
     return f"localhost/ten-films-{target}"
 
@@ -143,6 +145,24 @@ def test_the_site_image_answers_as_it_comes(base, start):
     assert "Toy Story 2" in search
 
 
+def test_the_site_image_fetches_a_release_where_it_is_told_of_one(warehouse, start, tmp_path):
+    assert main(["pack", "--out", str(tmp_path / "release.zip"), "--set", f"warehouse.dir={warehouse}"]) == 0
+    given, options = "RELEASE_URL=/given/release.zip", "PAGE_OPTIONS=--set page.items=talkies"
+    before = time.monotonic()
+    image = built("site", "--build-arg", given)
+    assert time.monotonic() - before < 60  # no release was made
+    mounts = ("-v", f"{tmp_path}:/given:ro", "--tmpfs", "/app/warehouse")
+    container, address = start(image, *mounts, "-e", given, "-e", options)
+    served = run("podman", "exec", container, "cat", "/app/warehouse/CURRENT").stdout
+    assert served == (warehouse / "CURRENT").read_text()
+    with sync_playwright() as playwright:
+        browser = launched(playwright)
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_text("Ten talkies for you").first.wait_for()
+        browser.close()
+
+
 def test_the_compose_file_s_cluster_makes_a_release(base, volumes):
     """Its services one by one, as podman alone has no compose: one network, this machine's, on a port of its own."""
     services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
@@ -168,6 +188,9 @@ def test_the_compose_file_s_cluster_makes_a_release(base, volumes):
         while (logs := run("podman", "logs", started[0])).stderr.count("Registering worker") < len(started) - 1:
             assert time.monotonic() < deadline, logs.stderr
             time.sleep(1)
+        kind, *check = services["master"]["healthcheck"]["test"]
+        assert kind == "CMD" and services["worker"]["healthcheck"]["test"] == [kind, *check]
+        run("podman", "exec", started[0], *check)
         # Workers of one address would read each other's files off the disk, and these have none in common.
         services["cluster"]["command"][:0] = ["--conf", "spark.shuffle.readHostLocalDisk=false"]
         done = run(*command("cluster", "--rm"), *SAMPLE)

@@ -116,6 +116,9 @@ def test_the_list_of_commands_holds_nothing_that_is_gone():
     ("X=1 .venv/bin/python -m streamlit run app/streamlit_app.py -- --set page.sequel=true", "page.sequel"),
     (".venv/bin/python benchmarks/cluster.py --workers 2 jobs/run_pipeline.py --set als.rank=no", "als.rank"),
     ("./run-tests.sh tests/test_gone.py", "no such test"),
+    ("docker compose run --rm -T batch --set als.rnak=64", "als.rnak"),
+    ("docker compose run --rm --entrypoint .venv/bin/python files data/gone.py", "no such file"),
+    ("docker compose exec -T page .venv/bin/python -m pipeline fedback && docker compose up", "invalid choice"),
 ])  # fmt: skip
 def test_a_command_that_would_be_refused_is_found(command, complaint):
     assert complaint in refusal(command)

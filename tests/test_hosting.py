@@ -144,7 +144,8 @@ def test_containers_may_write_to_their_volumes_only():
         assert service["build"]["target"] in re.findall(r" AS (\w+)$", DOCKERFILE, re.M)
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
     volumes = {name: set(service["volumes"]) for name, service in compose["services"].items()}
-    assert {"warehouse:/app/warehouse:ro", "sessions:/app/sessions", "incoming:/app/incoming"} == volumes["page"]
+    page = {"warehouse:/app/warehouse:ro", "sessions:/app/sessions", "incoming:/app/incoming", "./conf:/app/conf:ro"}
+    assert page == volumes["page"]
     # The batch learns from thumbs that the page has written out, and sees nobody's session.
     assert {"incoming:/app/incoming:ro", "./data:/app/data:ro"} < volumes["batch"]
     assert [name for name, mounted in volumes.items() if "./data:/app/data" in mounted] == ["files"]

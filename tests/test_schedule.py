@@ -87,6 +87,33 @@ def test_the_cron_line_publishes_and_only_failures_are_mailed(films):
     assert release.release_dir(films / "warehouse") == live
 
 
+def test_the_page_s_commands_keep_the_crontab_and_say_where_the_project_lies(tmp_path):
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "schedule.md").read_text(), re.S)
+    for name, script in {
+        "crontab": 'if [ "$1" = -l ]; then echo "0 1 * * * other"; else cat >"$PLACE/crontab"; fi',
+        "sudo": 'case $1 in tee) cat >"$PLACE/${2##*/}";; cp) cp "$2" "$PLACE";; *) echo "$*" >>"$PLACE/told";; esac',
+    }.items():
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    given = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "PLACE": str(tmp_path), "USER": "somebody"}
+    for block in blocks[:2]:
+        subprocess.run(["bash", "-euc", block], cwd=ROOT, env=given, check=True)
+    other, *_, line = (tmp_path / "crontab").read_text().splitlines()
+    assert (
+        other == "0 1 * * * other"
+        and f" cd {ROOT} && " in line
+        and "MAILTO=somebody" in (tmp_path / "crontab").read_text()
+    )
+    unit = (tmp_path / "films.service").read_text()
+    assert "User=somebody\n" in unit and f"WorkingDirectory={ROOT}\n" in unit and PLACE not in unit
+    assert (tmp_path / "films.timer").read_text() == (EXAMPLES / "films.timer").read_text()
+    assert (tmp_path / "told").read_text().splitlines() == [
+        "systemctl daemon-reload",
+        "systemctl enable --now films.timer",
+    ]
+
+
 def test_the_systemd_units_are_sound(tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd here")

@@ -138,7 +138,8 @@ def test_the_sql_page_takes_the_shops_ids(shop, monkeypatch):
 
 @pytest.mark.exhaustive
 def test_evaluation_works_the_same(shop):
-    run = typed("./spark-submit.sh jobs/evaluate.py --conf conf/shop.yaml", shop, timeout=1800)
+    evaluate = "./spark-submit.sh jobs/evaluate.py"
+    run = typed(f"{evaluate} --conf conf/shop.yaml --set evaluation.protocol=all", shop, timeout=1800)
     assert run.returncode == 0 and "strangers with 5 favourites" in run.stdout, run.stdout
     rows = duckdb.sql(f"from read_parquet('{shop}/warehouse/shop/evaluation/metrics/*.parquet')").fetchall()
     ndcg = {(protocol, model): value for protocol, model, n, metric, k, value, *_ in rows
