@@ -25,7 +25,7 @@ if (!window.searchKeys) {
     };
 
     const typeOn = area => {
-        const keys = typedOn, field = input(area);
+        const keys = typedOn ?? [], field = input(area);  // two clicks wait for the same
         typedOn = null;
         while (keys.length && document.activeElement === field) {
             const key = keys.shift();
