@@ -151,8 +151,10 @@ def test_the_site_image_fetches_a_release_where_it_is_told_of_one(warehouse, sta
     before = time.monotonic()
     image = built("site", "--build-arg", given)
     assert time.monotonic() - before < 60  # no release was made
-    owner = run("podman", "run", "--rm", "--entrypoint", "stat", image, "-c", "%u", "/app/warehouse").stdout
+    alone = ("--network", "none")
+    owner = run("podman", "run", "--rm", *alone, "--entrypoint", "stat", image, "-c", "%u", "/app/warehouse").stdout
     assert owner == f"{USER}\n"  # where the root is not read-only, the release goes there
+    tmp_path.chmod(0o755)
     (tmp_path / "fetched").mkdir()
     os.chown(tmp_path / "fetched", USER, USER)
     mounts = ("-v", f"{tmp_path}:/given:ro", "-v", f"{tmp_path}/fetched:/app/warehouse")
