@@ -148,12 +148,10 @@ def test_the_site_image_answers_as_it_comes(base, start):
 def test_the_site_image_fetches_a_release_where_it_is_told_of_one(warehouse, start, tmp_path):
     assert main(["pack", "--out", str(tmp_path / "release.zip"), "--set", f"warehouse.dir={warehouse}"]) == 0
     given, options = "RELEASE_URL=/given/release.zip", "PAGE_OPTIONS=--set page.items=talkies"
-    before = time.monotonic()
     image = built("site", "--build-arg", given)
-    assert time.monotonic() - before < 60  # no release was made
-    alone = ("--network", "none")
-    owner = run("podman", "run", "--rm", *alone, "--entrypoint", "stat", image, "-c", "%u", "/app/warehouse").stdout
-    assert owner == f"{USER}\n"  # where the root is not read-only, the release goes there
+    look = ["--entrypoint", "sh", image, "-c", "stat -c %u warehouse && ls warehouse"]
+    looked = run("podman", "run", "--rm", "--network", "host", *CONFINED, *look).stdout
+    assert looked == f"{USER}\n"  # no release was made, and where the root is not read-only one can be fetched
     tmp_path.chmod(0o755)
     (tmp_path / "fetched").mkdir()
     os.chown(tmp_path / "fetched", USER, USER)
