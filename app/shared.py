@@ -59,7 +59,7 @@ def live_release() -> Recommender:
         return open_release(str(now))  # the other one was replaced and retired before it was open
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner="Fetching the release")
 def as_the_page_starts(source: str) -> None:
     """Bring in, once, the release that is at the address now, and leave the one that is here where it cannot be had."""
     if failed := fetched(source):
