@@ -82,7 +82,8 @@ def fetch(warehouse: Path, source: str, *, max_bytes: int, keep: int = 0) -> str
         finally:
             with contextlib.suppress(OSError):  # then the next writer sweeps it up
                 file.unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # rmtree does not ignore quite all
+                shutil.rmtree(folder, ignore_errors=True)
     return release_id
 
 
