@@ -33,7 +33,7 @@ def open_page(warehouse, monkeypatch, **parameters):
     st.cache_data.clear()
     options = [f"warehouse.dir={warehouse}", f"sessions.path={warehouse / 'sessions.sqlite'}"]
     monkeypatch.setattr(sys, "argv", ["streamlit_app.py", *(word for option in options for word in ("--set", option))])
-    page = AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=30)
+    page = AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=120)
     for name, value in parameters.items():
         page.query_params[name] = value
     return page.run()

@@ -1,5 +1,6 @@
 """What a visitor does, in a real browser: a catalogue of 100 thousand titles, and one made by hand."""
 
+import contextlib
 import os
 import re
 import urllib.parse
@@ -15,7 +16,8 @@ from tests.conftest import MOVIES, NEIGHBOURS, publish
 SEARCH = "Films you love"
 SERIOUS = ("serious", "critical")
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)  # other tests run beside these
+PATIENCE = 60_000  # milliseconds: other tests run beside these, and how fast the page is is measured elsewhere
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def visit(chromium):
 
     def open_page(address, *, width=1280, scheme="light", last=None):
         context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -64,6 +66,9 @@ def visit(chromium):
 
     yield open_page
     for context in contexts:
+        for page in context.pages:  # pytest shows it when the test failed
+            with contextlib.suppress(Error):
+                print(f"{page.url} shows:\n{page.locator('body').inner_text()}")
         context.close()
     assert errors == []
 

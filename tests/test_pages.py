@@ -34,7 +34,7 @@ def opened(page, warehouse, monkeypatch, *, favourites=None, **address):
     st.cache_resource.clear()
     st.cache_data.clear()
     monkeypatch.setattr(sys, "argv", ["streamlit_app.py", "--set", f"warehouse.dir={warehouse}"])
-    test = AppTest.from_function(page, default_timeout=30)
+    test = AppTest.from_function(page, default_timeout=120)
     for name, value in address.items():
         test.query_params[name] = value
     if favourites is not None:
@@ -91,7 +91,7 @@ def test_both_pages_are_on_the_menu(mapped, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["streamlit_app.py", "--set", f"warehouse.dir={mapped}"])
     navigation = st.navigation
     monkeypatch.setattr(st, "navigation", lambda pages, **options: menu.extend(pages) or navigation(pages, **options))
-    assert not AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=30).run().exception
+    assert not AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=120).run().exception
     assert [(page.title, page.url_path) for page in menu] == [
         ("Films", ""), ("Explore", "explore"), ("Behind the curtain", "releases"),
     ]  # fmt: skip

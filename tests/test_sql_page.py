@@ -399,7 +399,7 @@ def page(warehouse, monkeypatch):
         sql.page()
 
     settle(warehouse, monkeypatch, "sql.rows=5", "sql.seconds=5")
-    return AppTest.from_function(script, default_timeout=30).run()
+    return AppTest.from_function(script, default_timeout=120).run()
 
 
 def run(page, statement):
@@ -416,7 +416,7 @@ def test_the_page_is_off_unless_it_is_switched_on(warehouse, monkeypatch):
     monkeypatch.setattr(st, "navigation", lambda pages, **kw: offered.append(pages) or navigation(pages, **kw))
     for settings in ((), ("page.sql=true",)):
         settle(warehouse, monkeypatch, *settings)
-        assert not AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=30).run().exception
+        assert not AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=120).run().exception
     off, on = ([page.title for page in pages] for pages in offered)
     assert "SQL" not in off and on == [*off, "SQL"]
 

@@ -96,7 +96,7 @@ def test_sql_and_the_terminal_take_the_shops_ids(shop, recommender, capsys):
 
 def test_the_page_speaks_of_products(shop, recommender, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["streamlit_app.py", *options(shop)])
-    page = AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=30)
+    page = AppTest.from_file(str(ROOT / "app" / "streamlit_app.py"), default_timeout=120)
     page.query_params["likes"] = str(recommender.resolve("id:GA-0001").movie_id)
     page.run()
     assert not page.exception
@@ -112,7 +112,7 @@ def test_the_page_speaks_of_products(shop, recommender, monkeypatch):
 @pytest.mark.parametrize("draw", [explore_page, releases_page])
 def test_the_other_pages_speak_of_products_too(shop, recommender, monkeypatch, draw):
     monkeypatch.setattr(sys, "argv", ["streamlit_app.py", *options(shop)])
-    page = AppTest.from_function(draw, default_timeout=30)
+    page = AppTest.from_function(draw, default_timeout=120)
     page.query_params["movie"] = str(recommender.resolve("id:GA-0001").movie_id)
     page.run()
     assert not page.exception
@@ -129,7 +129,7 @@ def test_the_sql_page_takes_the_shops_ids(shop, monkeypatch):
         sql.page()
 
     monkeypatch.setattr(sys, "argv", ["streamlit_app.py", *options(shop, "page.sql=true")])
-    page = AppTest.from_function(sql_page, default_timeout=30).run()
+    page = AppTest.from_function(sql_page, default_timeout=120).run()
     page.text_area[0].set_value("select item_id from recommend(ids(['FI-0001']), k := 3)")
     next(button for button in page.button if button.label == "Run").click().run()
     assert not page.exception
