@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.tables import machine, table, write  # noqa: E402
 from pipeline import release  # noqa: E402
 
-START_SECONDS = 90  # in which a master must listen and its workers must register
+START_SECONDS = 180  # in which a master must listen and its workers must register
 LOOPBACK = {"SPARK_LOCAL_IP": "127.0.0.1"}  # where every server of master, workers, executors and driver listens
 
 

@@ -40,7 +40,7 @@ MOVES = """window.moved = 0; new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) window.moved += entry.value;
 }).observe({type: "layout-shift", buffered: true});"""
 STARTS, IDLE_SECONDS = 5, 4  # of servers, and for how long nobody comes
-START_SECONDS = 60
+START_SECONDS = 120
 FIELD = "Films you love"
 # Asked from outside, a browser is looked at every 20 to 500 ms; its own clock tells from an event, or from the call of
 # the page, until the frame that shows an element with these words has been drawn.

@@ -71,7 +71,7 @@ def copies(cluster, number):
 
 def test_a_cluster_makes_the_lists_that_one_machine_makes(cluster, local, checkerboard, options, tmp_path):
     job = start(cluster, *settings(checkerboard, tmp_path), *options)
-    printed, _ = job.communicate(timeout=400)
+    printed, _ = job.communicate(timeout=900)
     assert job.returncode == 0, printed
     assert lists(tmp_path) == local
     assert [cluster.executors(number) for number in (0, 1)] == [1, 1]

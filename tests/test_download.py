@@ -10,6 +10,7 @@ import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -239,7 +240,7 @@ def test_retries_go_on_as_long_as_bytes_arrive(run, server, tmp_path, monkeypatc
 def test_retries_back_off_and_end_in_one_clear_line(fail, server, tmp_path, monkeypatch):
     server.errors, waits = [503] * 99, []
     monkeypatch.setattr(job, "BACKOFF", 1)
-    monkeypatch.setattr(job.time, "sleep", waits.append)
+    monkeypatch.setattr(job, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     assert "answered 503 Service Unavailable; the same command resumes" in fail("1m")
     assert (waits, names(tmp_path)) == ([1, 2, 4, 8], [])
 

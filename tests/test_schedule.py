@@ -53,7 +53,7 @@ def films(checkout, checkerboard):
 def run_bare(*command, cwd="/"):
     """Run a command with no more in its environment than cron gives it."""
     bare = ["env", "-i", "HOME=/tmp", "LOGNAME=films", "PATH=/usr/bin:/bin", "SHELL=/bin/sh", *map(str, command)]
-    return subprocess.run(bare, cwd=cwd, capture_output=True, text=True, timeout=400)
+    return subprocess.run(bare, cwd=cwd, capture_output=True, text=True, timeout=900)
 
 
 def run_as_cron(films):

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,8 +26,8 @@ ANN, BEN, CAT = (letter * 22 for letter in "abc")
 @pytest.fixture
 def clock(monkeypatch):
     """Seconds since 1970 that pass only when a test says so."""
-    clock = type("Clock", (), {"now": 1_000_000})()
-    monkeypatch.setattr(module.time, "time", lambda: clock.now + 0.9)
+    clock = SimpleNamespace(now=1_000_000, time=lambda: clock.now + 0.9)
+    monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -234,7 +235,7 @@ def test_threads_and_processes_write_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert not errors
-    assert [process.communicate(timeout=60)[1] for process in processes] == ["", ""]
+    assert [process.communicate(timeout=300)[1] for process in processes] == ["", ""]
     assert shared.stored()[:3] == (80, 80, 80)
     assert len({row.user_id for row in shared.feedback()}) == 80
 
