@@ -27,7 +27,7 @@ setup_python() {
             "$base" -m venv "$ROOT/.venv" || fail "cannot make .venv; on Debian and Ubuntu: apt install python3-venv"
         fi
     else
-        say "updating .venv: the requirements have changed"
+        say "updating .venv with what this needs"
     fi
     if command -v uv >/dev/null; then
         uv pip install --quiet --python "$PYTHON" --require-hashes "${files[@]}"
