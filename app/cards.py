@@ -1,10 +1,21 @@
-"""A recommendation as a card: HTML of our own with everything from the catalogue escaped."""
+"""Recommendations as cards: HTML of our own with everything from the catalogue escaped, drawn by cards.js.
 
-from collections.abc import Collection
+One component for all ten: a widget for every button of every card takes server and browser twice as long for a list.
+"""
+
+from collections.abc import Callable, Collection, Sequence
 from html import escape
+from pathlib import Path
 from zlib import crc32
 
+import streamlit as st
+
 from pipeline.recommend import Because, Match, Recommendation, named
+
+KEY = "cards"
+component = st.components.v2.component(
+    KEY, js=Path(__file__).with_name("cards.js").read_text(encoding="utf-8"), isolate_styles=False
+)
 
 # The hue of a drawn poster, in degrees, by the first genre that is here; others have their own.
 HUES = {
@@ -18,6 +29,18 @@ SMALL_WORDS = {
 WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.2, "fair"), (0.0, "distant")]
 
 
+def cards(html: Sequence[str], **clicked: Callable[[], None]) -> None:
+    """Draw cards. clicked: what is called after a click on a card's button of this name, before the page is drawn anew;
+    movie_clicked() tells it the film."""
+    component(key=KEY, data=list(html), **{f"on_{name}_change": call for name, call in clicked.items()})
+
+
+def movie_clicked(name: str) -> int | None:
+    """Return the movie id of the button of this name that was clicked; None for what no button sends."""
+    movie_id = st.session_state.get(KEY, {}).get(name)
+    return movie_id if isinstance(movie_id, int) else None
+
+
 def card(
     row: Recommendation,
     strength: float | None,
@@ -26,11 +49,12 @@ def card(
     best: float = 5.0,
     hardly_rated: Collection[int] = (),
     praise: bool = True,
+    buttons: Sequence[str] = (),
 ) -> str:
     """Return a card's HTML. strength: see Recommender.strengths, None where the favourites have no lists. poster: an
     image as a data: address, None for a drawn one. explore: where the title's own list is. best: the most stars there
     are. hardly_rated: the favourites whose lists come from what the titles are, not from people. praise: whether the
-    strength is put in words, too."""
+    strength is put in words, too. buttons: of the card, see button()."""
     year = f'<span class="year">{row.year}</span>' if row.year else ""
     return (
         f'<article class="film" aria-label="{escape(named(row))}">{poster_image(row, poster)}<div class="about">'
@@ -40,8 +64,17 @@ def card(
         f'<p class="because">{reason(row, hardly_rated)}</p>'
         f'<p class="facts">{" · ".join(facts(row, best))}</p>'
         f'<p class="facts links">{" · ".join(links(row, explore))}</p>'
-        "</div></article>"
+        f'</div><div class="buttons">{"".join(buttons)}</div></article>'
     )
+
+
+def button(name: str, row: Recommendation, says: str, *, shown: str = "", tip: str = "", **states: bool) -> str:
+    """Return a button of a card, as HTML. name: see cards(). says: what it does; with the film's name it is what who
+    hears the page is told. shown: what who sees it reads, "" for an icon alone. states: disabled, pressed."""
+    more = f' title="{escape(tip)}"' * bool(tip) + " disabled" * states.get("disabled", False)
+    more += f' aria-pressed="{str(states["pressed"]).lower()}"' if "pressed" in states else ""
+    label = escape(f"{says}: {named(row)}")
+    return f'<button class="{name}" name="{name}" value="{row.movie_id}" aria-label="{label}"{more}>{shown}</button>'
 
 
 def poster_image(row: Recommendation, poster: str | None) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import keep, steer
 from app.address import Choice, from_address, to_address
-from app.cards import by_what_it_is, card
+from app.cards import button, by_what_it_is, card, cards, movie_clicked
 from app.posters import posters
 from app.search import SUGGESTIONS, search
 from app.shared import NOTHING, live_release, plain, settings, word
@@ -147,17 +147,25 @@ def pick(movie_id: int) -> None:
         dislikes.remove(movie_id)
 
 
-def more(movie_id: int, name: str) -> None:
-    """Make the movie of a card a favourite, and say so: the favourites may be out of view."""
-    pick(movie_id)
-    st.toast(f"Added: {plain(name)}", icon=":material/add_circle:")
+def clicked(name: str) -> Recommendation | None:
+    """Return the film on whose card the button of this name was clicked; None where the visit shows no such card."""
+    return st.session_state.shown.get(movie_clicked(name))
 
 
-def dislike(movie_id: int, name: str) -> None:
-    """Count the movie's list against what stands on it, and say so."""
-    if movie_id not in st.session_state.dislikes and len(st.session_state.dislikes) < MAX_FAVOURITES:
-        st.session_state.dislikes.append(movie_id)
-    st.toast(f"Gone: {plain(name)}", icon=":material/block:")
+def more() -> None:
+    """Make the film of a card a favourite, and say so: the favourites may be out of view."""
+    if row := clicked("more"):
+        pick(row.movie_id)
+        st.toast(f"Added: {plain(named(row))}", icon=":material/add_circle:")
+
+
+def dislike() -> None:
+    """Count the list of a card's film against what stands on it, and say so."""
+    if row := clicked("less"):
+        dislikes = st.session_state.dislikes
+        if row.movie_id not in dislikes and len(dislikes) < MAX_FAVOURITES:
+            dislikes.append(row.movie_id)
+        st.toast(f"Gone: {plain(named(row))}", icon=":material/block:")
 
 
 def picked(recommender: Recommender) -> list[Match]:
@@ -234,15 +242,20 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved:
     images = posters([row.tmdb_id for row in rows], meanwhile=out_of_turn)
     best, praise = settings().data.max_rating, choice.steering.hidden <= 0  # gems are no distant ones
     thumbs, address = keep.store() is not None, to_address(choice)
-    for pair in zip(rows[::2], [*rows[1::2], None][: len(rows[::2])], strict=True):
-        for column, row in zip(st.columns(2, gap="medium"), pair, strict=True):
-            if row:
-                with column:
-                    # it opens beside this page, and takes the choice along
-                    explore = f"explore?{urlencode({'movie': row.movie_id, **address})}"
-                    image = images.get(row.tmdb_id or 0)
-                    html = card(row, matches.get(row.movie_id), image, explore, best, cold, praise)
-                    film(row, html, recommender.release_id, choice.favourites if thumbs else None)
+    html = []
+    for row in rows:
+        # it opens beside this page, and takes the choice along
+        explore = f"explore?{urlencode({'movie': row.movie_id, **address})}"
+        image, strength = images.get(row.tmdb_id or 0), matches.get(row.movie_id)
+        html.append(card(row, strength, image, explore, best, cold, praise, buttons(row, thumbs)))
+    st.session_state.shown = {row.movie_id: row for row in rows}
+
+    def give(name: str, thumb: int) -> None:
+        if row := clicked(name):
+            keep.give(row.movie_id, thumb, recommender.release_id, favourites)
+
+    up_and_down = {"up": lambda: give("up", 1), "down": lambda: give("down", -1)} if thumbs else {}
+    cards(html, more=more, less=dislike, **up_and_down)
     with st.expander("Show me the SQL", icon=":material/database:"):
         st.markdown("This list is one query. Ask it yourself: `python -m pipeline sql`, or any DuckDB that has the "
                     "release's `serving.duckdb` open.")  # fmt: skip
@@ -265,16 +278,16 @@ def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match], m
     return words.strip()
 
 
-def film(row: Recommendation, html: str, release_id: str, thumbs_for: tuple[int, ...] | None) -> None:
-    """Draw one card with its buttons. thumbs_for: the favourites that a thumb is kept with; None where none are."""
-    with st.container(border=True, key=f"film-{row.movie_id}", height="stretch", gap="small"):
-        st.html(html)
-        with st.container(horizontal=True, gap="small", vertical_alignment="bottom", height="stretch"):
-            full = len(st.session_state.favourites) >= MAX_FAVOURITES
-            st.button("More like this", key=f"more-{row.movie_id}", on_click=more, args=(row.movie_id, named(row)),
-                      icon=":material/add_circle:", disabled=full)  # fmt: skip
-            full = len(st.session_state.dislikes) >= MAX_FAVOURITES
-            st.button("Not for me", key=f"less-{row.movie_id}", on_click=dislike, args=(row.movie_id, named(row)),
-                      icon=":material/block:", disabled=full, help=FULL if full else UNLIKE_A_THUMB)  # fmt: skip
-            if thumbs_for is not None:
-                keep.thumb(row.movie_id, release_id, thumbs_for)
+def buttons(row: Recommendation, thumbs: bool) -> list[str]:
+    """Return a card's buttons, as HTML. thumbs: whether they are kept."""
+    full = len(st.session_state.favourites) >= MAX_FAVOURITES
+    shown = [button("more", row, "More like this", shown="More like this", disabled=full, tip=FULL if full else "")]
+    full = len(st.session_state.dislikes) >= MAX_FAVOURITES
+    tip = FULL if full else UNLIKE_A_THUMB
+    shown.append(button("less", row, "Not for me", shown="Not for me", disabled=full, tip=tip))
+    if thumbs:
+        given = keep.thumbs().get(row.movie_id)
+        shown.append("<span>Good tip?</span>")
+        shown.append(button("up", row, "Thumbs up", pressed=given == 1))
+        shown.append(button("down", row, "Thumbs down", pressed=given == -1))
+    return shown

@@ -13,7 +13,6 @@ from pipeline.sessions import MAX_NAME, TOKEN_BYTES, Sessions
 
 PARAMETER = "session"  # of the address
 ASKED = "asked_to_keep"  # in the visit's state: by a click that leaves the choice as it is
-THUMBS = {1: 1, 0: -1, None: 0}  # from st.feedback's answer to what is stored; None: taken back
 
 
 def store() -> Sessions | None:
@@ -103,30 +102,28 @@ def delete() -> None:
     except PipelineError as error:
         st.toast(plain(str(error)), icon=":material/error:")
         return
-    for name in ("token", "session_name"):
+    for name in ("token", "session_name", "thumbs"):
         state.pop(name, None)
     st.toast("Deleted.", icon=":material/delete:")
 
 
-def thumb(movie_id: int, release_id: str, favourites: tuple[int, ...]) -> None:
-    """Draw the thumbs of a recommendation: kept with the release that gave it."""
-    with st.container(
-        key=f"tip-{movie_id}", horizontal=True, gap="xsmall", vertical_alignment="center", width="content"
-    ):
-        st.caption("Good tip?", width="content")
-        st.feedback("thumbs", key=f"thumb-{movie_id}", on_change=give, width="content",
-                    args=(movie_id, release_id, list(favourites)))  # fmt: skip
+def thumbs() -> dict[int, int]:
+    """Return the visit's thumbs by movie id: 1, -1, or 0 for one that was taken back."""
+    return st.session_state.setdefault("thumbs", {})
 
 
-def give(movie_id: int, release_id: str, favourites: list[int]) -> None:
-    """Keep a thumb, under the open session or, without one, under a number that only this visit knows."""
-    state = st.session_state
+def give(movie_id: int, thumb: int, release_id: str, favourites: list[int]) -> None:
+    """Keep a thumb, 1 or -1, with the release that gave the tip, under the open session or, without one, under a number
+    that only this visit knows; the same thumb once more is taken back."""
+    state, given = st.session_state, thumbs()
     state[ASKED] = True
     visitor = state.setdefault("token", secrets.token_urlsafe(TOKEN_BYTES))
+    now = 0 if given.get(movie_id) == thumb else thumb
     try:
-        given = THUMBS[state[f"thumb-{movie_id}"]]
-        _store().give_feedback(visitor, release_id, movie_id, given, favourites)
-        said = "Thank you. Your thumb is noted." if given else "Your thumb is taken back."
-        st.toast(said, icon=":material/thumbs_up_down:")
+        _store().give_feedback(visitor, release_id, movie_id, now, favourites)
     except PipelineError as error:
         st.toast(plain(str(error)), icon=":material/error:")
+        return
+    given[movie_id] = now
+    said = "Thank you. Your thumb is noted." if now else "Your thumb is taken back."
+    st.toast(said, icon=":material/thumbs_up_down:")

@@ -10,7 +10,9 @@ browsers would need the machine for themselves. Needs Chromium. Prints a table a
 import argparse
 import asyncio
 import contextlib
+import json
 import os
+import re
 import shutil
 import socket
 import statistics
@@ -24,8 +26,10 @@ from pathlib import Path
 
 import websockets
 from playwright.sync_api import Browser, Locator, Page, Playwright, sync_playwright
+from streamlit.components.v2.bidi_component.main import _make_trigger_id
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -252,32 +256,40 @@ async def speak(address: str, movie_id: int) -> tuple[float, float]:
         message.rerun_script.query_string = f"likes={movie_id}"
         begin = time.perf_counter()
         await socket.send(message.SerializeToString())
-        buttons = await answer(socket)
+        component, shown = await answer(socket)
         first = time.perf_counter() - begin
         await asyncio.sleep(0.5 + movie_id % 10 / 10)
-        widget = message.rerun_script.widget_states.widgets.add()
-        widget.id, widget.trigger_value = buttons["More like this"], True
+        message.rerun_script.widget_states.widgets.extend(click(component, "more", shown[0]))
         begin = time.perf_counter()
         await socket.send(message.SerializeToString())
         await answer(socket)
         return first, time.perf_counter() - begin
 
 
-async def answer(socket) -> dict[str, str]:
-    """Read until the page is drawn; return its buttons' ids by their labels."""
-    buttons = {}
+def click(component: str, button: str, movie_id: int) -> list[WidgetState]:
+    """Return what a browser sends after a click on a card's button. component: the id of the cards."""
+    sent = json.dumps([{"event": button, "value": movie_id}])
+    trigger = WidgetState(id=_make_trigger_id(component, "events"), json_trigger_value=sent)
+    return [WidgetState(id=component, json_value="{}"), trigger]
+
+
+async def answer(socket) -> tuple[str, list[int]]:
+    """Read until the page is drawn; return the id of the cards and the movie ids that they show."""
+    component, shown = "", []
     while True:
         message = ForwardMsg()
         message.ParseFromString(await socket.recv())
         if message.WhichOneof("type") == "delta":
             element = message.delta.new_element
-            if element.WhichOneof("type") == "button":
-                buttons[element.button.label] = element.button.id
+            if element.WhichOneof("type") == "bidi_component":
+                component = element.bidi_component.id
+                buttons = re.findall('name="more" value="([0-9]+)"', " ".join(json.loads(element.bidi_component.json)))
+                shown = [int(movie_id) for movie_id in buttons]
             if element.WhichOneof("type") == "exception":
                 raise RuntimeError(element.exception.message)
         if message.WhichOneof("type") == "script_finished":
             if message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
-                return buttons
+                return component, shown
             raise RuntimeError(f"the page ended with state {message.script_finished}")
 
 

@@ -1,6 +1,7 @@
 """The page's logic, without a browser."""
 
 import html
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from app import films as app_films
 from app.address import Choice, from_address, to_address
 from app.cards import match_bar
 from app.shared import settings, without_folders
+from benchmarks.page import click as clicked
 from pipeline import archive
 from pipeline.config import PipelineError
 from pipeline.recommend import Steering
@@ -46,9 +48,23 @@ def keyed(page, prefix):
 
 def films(page):
     """Return the cards' texts."""
-    bodies = [element.proto.body for element in page.get("html")]
-    texts = [html.unescape(re.sub(r"<[^>]*>", " ", body)) for body in bodies if 'class="film"' in body]
+    texts = [html.unescape(re.sub(r"<div class=.buttons.*|<[^>]*>", " ", card)) for card in cards(page)]
     return [" ".join(text.split()) for text in texts]
+
+
+def cards(page):
+    """Return the cards' HTML."""
+    return [card for component in page.get("bidi_component") for card in json.loads(component.proto.json)]
+
+
+def click(page, button, movie_id):
+    """Click on a card's button."""
+    (component,) = page.get("bidi_component")
+    states = page._tree.get_widget_states()
+    states.widgets.extend(clicked(component.proto.id, button, movie_id))
+    page._run(states)
+    assert not page.exception
+    return page
 
 
 def find(page, text):
@@ -105,15 +121,25 @@ def test_more_like_this_and_not_for_me(warehouse, monkeypatch):
     page = open_page(warehouse, monkeypatch, likes="3")
     assert [film.split(" ")[1:4] for film in films(page)] == [["1", "The", "Matrix"], ["2", "Amélie", "(Le"],
                                                              ["3", "Toy", "Story"]]  # fmt: skip
-    press(page, "less-5")
+    click(page, "less", 5)
     # The Matrix leaves, and its list takes away what Heat's gave Toy Story, which stays as popular with everyone.
     assert keyed(page, "forgive-") == ["The Matrix \\(1999\\)"]
     assert [film for film in films(page) if "The Matrix" in film] == []
     assert "Much liked by everyone" in next(film for film in films(page) if "Toy Story 1995" in film)
     press(page, "forgive-5")
     assert "The Matrix" in films(page)[0]
-    press(page, "more-6")
+    click(page, "more", 6)
     assert keyed(page, "drop-") == ["Heat \\(1995\\)", "Amélie \\(Le Fabuleux destin\\) \\(2001\\)"]
+
+
+@pytest.mark.parametrize("sent", ["5", [5], {"a": 5}, None, 10**20, 3, -1.5])
+def test_a_click_on_what_no_card_shows_does_nothing(warehouse, monkeypatch, sent):
+    page = open_page(warehouse, monkeypatch, likes="3")
+    before = films(page)
+    for button in ("more", "less", "up", "down", "else"):
+        click(page, button, sent)
+    assert films(page) == before and dict(page.query_params) == {"likes": "3"}
+    assert not Sessions(warehouse / "sessions.sqlite").feedback()
 
 
 def test_steering_acts_and_says_what_is_left(warehouse, monkeypatch):
@@ -153,12 +179,12 @@ def go(page, **address):
 
 def test_a_click_that_is_faster_than_the_address_takes_nothing_back(warehouse, monkeypatch):
     page = open_page(warehouse, monkeypatch, likes="3")
-    press(page, "more-6")
-    press(go(page, likes="3"), "less-5")
+    click(page, "more", 6)
+    click(go(page, likes="3"), "less", 5)
     assert dict(page.query_params) == {"likes": "3,6", "not": "5"}
     go(page, likes="3").select_slider(key="hidden").set_value(0.5).run()
     assert dict(page.query_params) == {"likes": "3,6", "not": "5", "hidden": "0.5"}
-    go(page, likes="3").feedback(key="thumb-1").set_value(1).run()
+    click(go(page, likes="3"), "up", 1)
     assert dict(page.query_params) == {"likes": "3,6", "not": "5", "hidden": "0.5"}
     (warehouse / "sessions.sqlite").unlink()
 
@@ -166,7 +192,7 @@ def test_a_click_that_is_faster_than_the_address_takes_nothing_back(warehouse, m
 def test_back_takes_back_a_click(warehouse, monkeypatch):
     page = open_page(warehouse, monkeypatch)
     press(find(page, "heat 1995"), "pick-3")
-    press(page, "more-6")
+    click(page, "more", 6)
     go(page, likes="3").run()
     assert keyed(page, "drop-") == ["Heat \\(1995\\)"]
     go(page).run()
@@ -204,11 +230,13 @@ def test_a_list_is_saved_opened_again_and_deleted_with_its_thumbs(warehouse, mon
     token = page.session_state.token
     assert [code.value for code in page.code[:2]] == ["/?likes=1,3&variety=0.5", f"/?session={token}"]
     assert "session" not in page.query_params
-    page.feedback(key="thumb-2").set_value(1).run()
-    page.feedback(key="thumb-5").set_value(0).run()
-    page.feedback(key="thumb-6").set_value(1).run()
+    click(page, "up", 2)
+    click(page, "down", 5)
+    click(page, "up", 6)
     assert "is noted" in page.toast[0].value
-    page.feedback(key="thumb-6").set_value(None).run()
+    assert [card.count('aria-pressed="true"') for card in cards(page)] == [1, 1, 1]
+    click(page, "up", 6)
+    assert [card.count('aria-pressed="true"') for card in cards(page)] == [1, 1, 0]
     assert "taken back" in page.toast[0].value
     store = Sessions(warehouse / "sessions.sqlite")
     live = page.session_state.release_id
@@ -247,13 +275,13 @@ def test_nobody_is_let_dislike_more_than_counts(tmp_path, monkeypatch):
     publish(tmp_path, movies=[*MOVIES, *more])
     for n, full in ((49, False), (50, True)):
         page = open_page(tmp_path, monkeypatch, **{"not": ",".join(map(str, range(11, 11 + n)))})
-        assert {button.disabled for button in page.button if (button.key or "").startswith("less-")} == {full}
+        assert {"disabled" in re.search("<button class=.less[^>]*", card)[0] for card in cards(page)} == {full}
 
 
 def test_where_nothing_can_be_kept_the_page_says_so_and_goes_on(warehouse, monkeypatch):
     (warehouse / "sessions.sqlite").write_text("something else " * 100)
     page = open_page(warehouse, monkeypatch, likes="1,3")
-    page.feedback(key="thumb-2").set_value(1).run()
+    click(page, "up", 2)
     assert not page.exception and "damaged or holds no sessions" in page.toast[0].value and len(films(page)) > 2
     (warehouse / "sessions.sqlite").unlink()
 
@@ -428,9 +456,9 @@ def test_markup_in_titles_is_shown_as_text(tmp_path, monkeypatch):
     publish(tmp_path, movies=[MOVIES[0], (2, evil, *MOVIES[1][2:]), *MOVIES[2:]])
     page = open_page(tmp_path, monkeypatch)
     press(find(page, "toy story"), "pick-1")
-    body = next(element.proto.body for element in page.get("html") if 'class="film"' in element.proto.body)
+    body = cards(page)[0]
     assert "<script" not in body and html.escape(evil) in body
-    press(page, "more-2")
+    click(page, "more", 2)
     shown = keyed(page, "drop-2")[0]
     assert re.sub(r"\\(.)", r"\1", shown).replace("\u2060", "") == f"{evil} (1999)"
     assert not re.search(r"(?<!\\)[<>*\[\]$:()]", shown)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from app.address import from_address, to_address
-from app.cards import card
+from app.cards import button, card
 from jobs.train_als import load
 from pipeline import analyst, config, ingest, reader, release
 from pipeline.config import PipelineError
@@ -141,9 +141,11 @@ def test_a_card_is_our_markup_alone(title, genres, because, imdb, source):
     TRIED["card"] += 1
     row = Recommendation(1, 1, title, None, genres, 1.0, [Because(1, because, 1.0)], source, 3, 4.0, imdb, None, 95)
     tags = Tags()
-    tags.feed(card(row._replace(source="neighbours"), 0.5, None, because) + card(row, None, None, title))
-    assert tags.seen <= {"article", "div", "h3", "span", "p", "b", "i", "a"}
+    asks = [button("more", row, "More", tip=because, disabled=True), button("up", row, "Up", pressed=True)]
+    tags.feed(card(row._replace(source="neighbours"), 0.5, None, because, buttons=asks) + card(row, None, None, title))
+    assert tags.seen <= {"article", "div", "h3", "span", "p", "b", "i", "a", "button"}
     known = {"class", "style", "aria-hidden", "title", "href", "target", "rel", "aria-label"}
+    known |= {"name", "value", "disabled", "aria-pressed"}
     assert tags.attributes <= known
 
 

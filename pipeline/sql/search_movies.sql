@@ -17,41 +17,56 @@ attempt as (
         try_cast(regexp_extract(text, '\b((?:18|19|20)\d\d)\)?\s*$', 1) as int)
     where regexp_matches(text, '\b(?:18|19|20)\d\d\)?\s*$')
 ),
+worded as (
+    select search_words(name) as words, year
+    from attempt
+),
+keyed as (
+    select words, search_key(words) as key, year
+    from worded
+    where words != ''
+),
 reading as (
     select
-        search_words(name) as words, search_key(search_words(name)) as key,
-        string_split(search_key(search_words(name)), ' ') as each_word,
-        replace(search_key(search_words(name)), ' ', '') as solid, year
-    from attempt
-    where search_words(name) != ''
+        words, key, string_split(key, ' ') as each_word, ' ' || each_word[1] as first_word,
+        replace(key, ' ', '') as solid, year
+    from keyed
+),
+-- place: where in a name's key a word begins with the text's first word, 1 for its beginning, 0 for nowhere
+placed as (
+    select
+        names.movie_id, names.n_ratings, names.words, names.key, reading.words as wanted_words, reading.key as wanted,
+        each_word, solid, strpos(' ' || names.key, first_word) as place
+    from search_names as names
+    join reading on reading.year is null or reading.year = names.year
+),
+by_words as (
+    select
+        movie_id, n_ratings, wanted, place,
+        -- where the first word is in the middle of a name, the rest of the name may go on like the text
+        if(place > 1, substr(key, place), key) as part,
+        case
+            when words = wanted_words then 1.0
+            when key = wanted then 0.98
+            when starts_with(key, wanted) or starts_with(words, wanted_words) then 0.9
+            when place > 0 and contains(key, ' ' || wanted) then 0.85
+            -- A lambda is dear: only names with the first of the words are worth one.
+            when place > 0 and list_bool_and(list_transform(
+                each_word, lambda word: contains(' ' || key, ' ' || word))) then 0.8
+            when place = 0 and starts_with(key, left(solid, 1)) and starts_with(replace(key, ' ', ''), solid) then
+                if(length(replace(key, ' ', '')) = length(solid), 0.95, 0.75)
+        end as match
+    from placed
 ),
 named as (
     select
-        names.movie_id, names.n_ratings,
+        movie_id, n_ratings,
         case
-            when names.words = reading.words then 1.0
-            when names.key = reading.key then 0.98
-            when starts_with(names.key, reading.key) or starts_with(names.words, reading.words) then 0.9
-            when contains(names.key, ' ' || reading.key) then 0.85
-            -- A lambda is dear: only names with the first of the words are worth one.
-            when contains(' ' || names.key, ' ' || each_word[1]) then
-                case
-                    when list_bool_and(list_transform(
-                        each_word, lambda word: contains(' ' || names.key, ' ' || word))) then 0.8
-                    when starts_with(names.key, each_word[1]) then search_likeness(names.key, reading.key)
-                    -- where the first word is in the middle of a name, the rest of the name may go on like the text
-                    when jaro_winkler_similarity(
-                        substr(names.key, strpos(names.key, ' ' || each_word[1]) + 1, length(reading.key) + 1), reading.key
-                    ) > 0.93 then 0.85 * search_likeness(
-                        substr(names.key, strpos(names.key, ' ' || each_word[1]) + 1), reading.key)
-                    else 0.0
-                end
-            when starts_with(names.key, left(solid, 1)) and starts_with(replace(names.key, ' ', ''), solid) then
-                if(length(replace(names.key, ' ', '')) = length(solid), 0.95, 0.75)
-            else search_likeness(names.key, reading.key)
+            when match is not null then match
+            when place > 1 and jaro_winkler_similarity(left(part, length(wanted) + 1), wanted) <= 0.93 then 0.0
+            else if(place > 1, 0.85, 1.0) * search_likeness(part, wanted)
         end as match
-    from search_names as names
-    join reading on reading.year is null or reading.year = names.year
+    from by_words
 ),
 matched as (
     select movie_id, round(max(match), 2) as match, any_value(n_ratings) as n_ratings
