@@ -97,6 +97,15 @@ def starters_of(_recommender: Recommender, release_id: str) -> list[Match]:
     return _recommender.starters(SUGGESTIONS)
 
 
+# Whoever comes without favourites gets the same list, and a thumb leaves it as it is.
+@st.cache_data(max_entries=100, show_spinner=False)
+def list_of(
+    _recommender: Recommender, file: tuple[int, int] | None, favourites: tuple[int, ...], steering: Steering
+) -> list[Recommendation]:
+    """Return a release's films for these favourites. file: of its database, as a damaged one may be mended."""
+    return _recommender.recommend(list(favourites), LENGTH, steering)
+
+
 @st.cache_data(max_entries=4, show_spinner=False)
 def enough_ratings(folder: str) -> int:
     """Return how many ratings a title of a release needs for people to count in its list, as far as that is known."""
@@ -212,7 +221,7 @@ def show_example() -> None:
 def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved: list[Match]) -> None:
     """Draw the ten, what a filter leaves, and the query behind them. loved: the favourites."""
     favourites = list(choice.favourites)
-    rows = recommender.recommend(favourites, LENGTH, choice.steering)
+    rows = list_of(recommender, recommender.file, choice.favourites, choice.steering)
     with st.container(key="heading", horizontal=True, vertical_alignment="bottom", gap="small"):
         ten = f"Ten {word().items}" if len(rows) == LENGTH else word().Items
         goes = f"{ten} that go with {'it' if len(favourites) == 1 else 'them'}"

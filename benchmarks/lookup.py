@@ -135,6 +135,7 @@ def ask(folder: Path, source: str, n_requests: int) -> list[str]:
     second of CLIENTS threads, and how many of these failed."""
     recommender, connection = opened(folder, source)
     requests = draw(folder, n_requests)
+    of_clients = draw(folder, n_requests, seed=2)  # others: a Recommender remembers titles
     own, macro, bare = (
         # one after the other for each request, so that all three meet the same noise
         np.array(column) * 1000
@@ -156,7 +157,7 @@ def ask(folder: Path, source: str, n_requests: int) -> list[str]:
             except Exception as error:
                 failed.append(error)
 
-    clients = [threading.Thread(target=client, args=(requests[i::CLIENTS],)) for i in range(CLIENTS)]
+    clients = [threading.Thread(target=client, args=(of_clients[i::CLIENTS],)) for i in range(CLIENTS)]
     seconds = timed(lambda: [*(c.start() for c in clients), *(c.join() for c in clients)])
     middle, p99, lists = np.median(own), np.percentile(own, 99), np.median(bare)
     figures = [f"{middle:.1f}", f"{p99:.1f}", f"{np.median(macro):.1f}", f"{lists:.1f}", f"{middle / lists:.1f}"]
@@ -179,9 +180,9 @@ def numpy_alone(folder: Path, k: int, n_requests: int) -> float:
     return 1000 * float(np.median([timed(lambda: best(favourites)) for favourites in draw(folder, n_requests)]))  # noqa: B023
 
 
-def draw(folder: Path, n_requests: int) -> list[list[int]]:
+def draw(folder: Path, n_requests: int, seed: int = 1) -> list[list[int]]:
     """Return requests of 5 favourites, every movie as likely as any other."""
-    rng, movies = np.random.default_rng(1), movie_ids(folder)
+    rng, movies = np.random.default_rng(seed), movie_ids(folder)
     return [rng.choice(movies, 5, replace=False, shuffle=False).tolist() for _ in range(n_requests)]
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ TYPES = {
 FILTERS = ("genres", "without_genres", "from_year", "to_year")
 MAX_GENRES = 100  # in a filter
 MAX_GENRE = 100  # characters of a genre in a filter
+KNOWN = 10_000  # movies that a Recommender remembers; each takes about a kilobyte
 Row = tuple[int, float, list[tuple[int, float]], str]  # movie_id, score, (favourite, share), source
 BY_LISTS = """
     select movie_id, score, reasons from listed(?::int[][])
@@ -71,6 +72,20 @@ class Steering(NamedTuple):
 
 
 UNSTEERED = Steering()
+
+
+class Movie(NamedTuple):
+    """What the movies table has about a title."""
+
+    title: str
+    year: int | None
+    genres: list[str]
+    n_ratings: int
+    mean_rating: float | None
+    imdb_id: str | None
+    tmdb_id: int | None
+    item_id: str
+    runtime_minutes: int | None
 
 
 class Recommendation(NamedTuple):
@@ -167,8 +182,9 @@ class Recommender:
         """
         self.release_id = folder.name
         self.folder = folder
-        self._file = self._database()
+        self.file = self._database()  # see there
         self._connection = connection or serving.connect(folder)
+        self._known: dict[int, Movie] = {}
 
     def close(self) -> None:
         """Close the database; the release's files are then free to go."""
@@ -176,7 +192,7 @@ class Recommender:
 
     def replaced(self) -> bool:
         """Tell whether serving.duckdb is another file by now, or was written to, since it was opened."""
-        return self._database() not in (self._file, None)
+        return self._database() not in (self.file, None)
 
     def _database(self) -> tuple[int, int] | None:
         """Return which file serving.duckdb is, by its inode and the time of its last change; None without one."""
@@ -197,12 +213,12 @@ class Recommender:
         arguments = _checked_steering(steering)
         rows = [] if arguments else self._by_lists(favourites, k)
         rows = rows or self._by_macro(favourites, k, arguments)
-        titles = self._titles({movie_id for movie_id, *_ in rows}.union(favourites))
+        movies = self._movies({movie_id for movie_id, *_ in rows}.union(favourites))
         found = []
         for rank, (movie_id, score, reasons, source) in enumerate(rows, 1):
-            because = [Because(favourite, titles[favourite][0], share) for favourite, share in reasons]
-            title, year, genres, *known = titles[movie_id]
-            found.append(Recommendation(rank, movie_id, title, year, genres, score, because, source, *known))
+            because = [Because(favourite, movies[favourite].title, share) for favourite, share in reasons]
+            movie = movies[movie_id]
+            found.append(Recommendation(rank, movie_id, *movie[:3], score, because, source, *movie[3:]))
         return found
 
     def _by_lists(self, favourites: list[int], k: int) -> list[Row]:
@@ -229,13 +245,19 @@ class Recommender:
             for movie_id, score, because, source in rows
         ]
 
-    def _titles(self, movie_ids: set[int]) -> dict[int, list]:
-        """Return what the catalogue has about these movies: title, year, genres, n_ratings, mean_rating, ids,
-        runtime_minutes."""
-        columns = "movie_id, title, year, genres, n_ratings, mean_rating, imdb_id, tmdb_id"
-        columns += f", {self._newer['item_id']}, {self._newer['runtime_minutes']}"
-        query = f"select {columns} from movies where movie_id = any(?::int[])"
-        return {movie_id: movie for movie_id, *movie in self._rows(query, [list(movie_ids)])}
+    def _movies(self, movie_ids: Collection[int]) -> dict[int, Movie]:
+        """Return what the catalogue has about these movies, without those that it does not know."""
+        found = {movie_id: movie for movie_id in movie_ids if (movie := self._known.get(movie_id))}
+        if asked := [movie_id for movie_id in movie_ids if movie_id not in found]:
+            columns = "movie_id, title, year, genres, n_ratings, mean_rating, imdb_id, tmdb_id"
+            columns += f", {self._newer['item_id']}, {self._newer['runtime_minutes']}"
+            query = f"select {columns} from movies where movie_id = any(?::int[])"
+            read = {movie_id: Movie._make(movie) for movie_id, *movie in self._rows(query, [asked])}
+            if len(self._known) > KNOWN:
+                self._known.clear()
+            self._known.update(read)
+            found |= read
+        return found
 
     def sql(self, favourites: list[int], k: int = 10, steering: Steering = UNSTEERED) -> str:
         """Return the query that recommend() answers, ready to paste where this release's serving.duckdb is open."""
@@ -261,12 +283,12 @@ class Recommender:
 
     def movies(self, movie_ids: list[int]) -> list[Match]:
         """Return these movies in the order given; ids that the catalogue does not know are passed over."""
-        if not movie_ids:
-            return []
-        columns = f"movie_id, title, year, genres, n_ratings, 1.0::double, {self._newer['item_id']}, mean_rating"
-        rows = self._rows(f"select {columns} from movies where movie_id = any(?::int[])", [movie_ids])
-        known = {row[0]: row for row in rows}
-        return [Match(rank, *known[movie_id]) for rank, movie_id in enumerate(movie_ids, 1) if movie_id in known]
+        known = self._movies(movie_ids)
+        rows = [(movie_id, known[movie_id]) for movie_id in movie_ids if movie_id in known]
+        return [
+            Match(rank, movie_id, *movie[:4], 1.0, movie.item_id, movie.mean_rating)
+            for rank, (movie_id, movie) in enumerate(rows, 1)
+        ]
 
     def example(self, titles: list[str]) -> list[Match]:
         """Return the movies of these titles, or, in another catalogue than they were chosen for, its two best known."""
@@ -335,8 +357,7 @@ class Recommender:
 
     def item_ids(self, movie_ids: list[int]) -> dict[int, str]:
         """Return movie_id -> item_id of those movies that the catalogue knows."""
-        query = f"select movie_id, {self._newer['item_id']} from movies where movie_id = any(?::int[])"
-        return dict(self._rows(query, [movie_ids]))
+        return {movie_id: movie.item_id for movie_id, movie in self._movies(movie_ids).items()}
 
     @functools.cached_property
     def _newer(self) -> dict[str, str]:
