@@ -218,7 +218,8 @@ class Recommender:
         for rank, (movie_id, score, reasons, source) in enumerate(rows, 1):
             because = [Because(favourite, movies[favourite].title, share) for favourite, share in reasons]
             movie = movies[movie_id]
-            found.append(Recommendation(rank, movie_id, *movie[:3], score, because, source, *movie[3:]))
+            values = (rank, movie_id, *movie[:3], score, because, source, *movie[3:])
+            found.append(Recommendation._make(values))
         return found
 
     def _by_lists(self, favourites: list[int], k: int) -> list[Row]:
