@@ -265,10 +265,17 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved:
 
     up_and_down = {"up": lambda: give("up", 1), "down": lambda: give("down", -1)} if thumbs else {}
     cards(html, more=more, less=dislike, **up_and_down)
-    with st.expander("Show me the SQL", icon=":material/database:"):
-        st.markdown("This list is one query. Ask it yourself: `python -m pipeline sql`, or any DuckDB that has the "
-                    "release's `serving.duckdb` open.")  # fmt: skip
-        st.code(recommender.sql(favourites, LENGTH, choice.steering), language="sql", wrap_lines=True)
+    query(recommender.sql(favourites, LENGTH, choice.steering))
+
+
+@st.fragment
+def query(sql: str) -> None:
+    """Draw the query behind the list, once it is asked for: what colours it is more than a megabyte of script."""
+    with st.expander("Show me the SQL", icon=":material/database:", key="query", on_change="rerun") as shown:
+        if shown.open:
+            st.markdown("This list is one query. Ask it yourself: `python -m pipeline sql`, or any DuckDB that has the "
+                        "release's `serving.duckdb` open.")  # fmt: skip
+            st.code(sql, language="sql", wrap_lines=True)
 
 
 def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match], matched: bool) -> str:

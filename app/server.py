@@ -29,7 +29,7 @@ from pipeline.config import PipelineError
 STYLE = Path(__file__).with_name("style.css")
 AT_MOST_OLD = 1  # seconds of an answer of /ready
 # Streamlit's scripts for what the page draws first
-DRAWN_FIRST = ("Html", "purify.es", "TextInput", "TextField", "Button", "Multiselect", "Slider", "Feedback", "PageLink")
+DRAWN_FIRST = "Html purify.es TextInput TextField Button Multiselect Slider BidiComponent PageLink".split()
 
 
 def ready(request: Request) -> PlainTextResponse:

@@ -153,7 +153,8 @@ def test_steering_acts_and_says_what_is_left(warehouse, monkeypatch):
     assert "Only 1 fits." in page.info[0].value
     page.multiselect(key="without").set_value(["Crime"]).run()
     assert films(page) == [] and "No film fits" in page.info[0].value
-    assert "genres := ['Comedy'], without_genres := ['Crime'], from_year := 2013" in page.code[-1].value
+    page.session_state.query = True  # opened
+    assert "genres := ['Comedy'], without_genres := ['Crime'], from_year := 2013" in page.run().code[-1].value
     page.button[[button.label for button in page.button].index("Reset")].click().run()
     assert page.multiselect(key="genres").value == [] and len(keyed(page, "drop-")) == 2
 
