@@ -28,8 +28,9 @@ from pipeline.config import PipelineError
 
 STYLE = Path(__file__).with_name("style.css")
 AT_MOST_OLD = 1  # seconds of an answer of /ready
-# Streamlit's scripts for what the page draws first
-DRAWN_FIRST = "Html purify.es TextInput TextField Button Multiselect Slider BidiComponent PageLink".split()
+DRAWN_FIRST = """
+    Html purify.es TextInput TextField Button Multiselect Slider BidiComponent PageLink
+"""  # Streamlit's scripts for what the page draws first
 
 
 def ready(request: Request) -> PlainTextResponse:
@@ -75,7 +76,7 @@ class Ahead:
         """app: what answers."""
         self._app = app
         scripts = Path(streamlit.__file__).parent / "static" / "static" / "js"
-        names = (path.name for name in DRAWN_FIRST for path in sorted(scripts.glob(f"{name}.*.js")))
+        names = (path.name for name in DRAWN_FIRST.split() for path in sorted(scripts.glob(f"{name}.*.js")))
         links = "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in names)
         self._head = f"<style>{STYLE.read_text(encoding='utf-8')}</style>{links}</head>".encode()
 
