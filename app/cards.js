@@ -1,6 +1,6 @@
 // The ten cards: draws them, and tells the page which button of which film was clicked.
 export default ({data, parentElement, setTriggerValue}) => {
-    const buttons = name => [...parentElement.querySelectorAll(`button[name=${name}]`)];
+    const buttons = name => [...parentElement.querySelectorAll(`button[name="${name}"]`)];
     // A card that is taken or put away goes with the button that has the focus: the one in its place gets it.
     const {name} = parentElement.contains(document.activeElement) ? document.activeElement : {};
     const at = name ? buttons(name).indexOf(document.activeElement) : -1;

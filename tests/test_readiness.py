@@ -84,7 +84,7 @@ def test_the_page_comes_with_its_style_and_the_scripts_it_begins_with(tmp_path):
             assert page.rstrip().endswith("</html>") and (ROOT / "app" / "style.css").read_text() in head
             named = re.findall(r'<link rel="modulepreload" crossorigin href="\./(static/js/(\S+?)\.[\w-]+\.js)">', head)
             assert {name for _, name in named} >= {
-                "Html", "purify.es", "TextInput", "TextField", "Button", "Multiselect", "Slider", "Feedback"
+                "Html", "purify.es", "TextInput", "TextField", "Button", "Multiselect", "Slider", "BidiComponent"
             }  # fmt: skip
         for script, _ in named:
             with urllib.request.urlopen(f"{address}/{script}") as answer:

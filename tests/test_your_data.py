@@ -3,6 +3,7 @@
 import collections
 import csv
 import html
+import json
 import re
 import sys
 
@@ -103,6 +104,7 @@ def test_the_page_speaks_of_products(shop, recommender, monkeypatch):
     kinds = (page.title, page.subheader, page.markdown, page.caption, page.text_input, page.button)
     words = " ".join(f"{getattr(element, 'label', '')} {element.value}" for kind in kinds for element in kind)
     bodies = " ".join(element.proto.body for element in page.get("html"))
+    bodies += " ".join(json.loads(page.get("bidi_component")[0].proto.json))
     cards = html.unescape(re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", bodies, flags=re.S))
     assert "Ten products for you" in words and "Products you love" in words and "Ten products that go" in words
     assert "Gardening" in cards and re.search(r"chosen by \d+ people", cards) and "★" not in cards
