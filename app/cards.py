@@ -1,6 +1,6 @@
 """Recommendations as cards: HTML of our own with everything from the catalogue escaped, drawn by cards.js.
 
-One component for all ten: a widget for every button of every card takes server and browser twice as long for a list.
+One component for all ten: a widget for every button of every card would keep server and browser much busier.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -68,12 +68,15 @@ def card(
     )
 
 
-def button(name: str, row: Recommendation, says: str, *, shown: str = "", tip: str = "", **states: bool) -> str:
-    """Return a button of a card, as HTML. name: see cards(). says: what it does; with the film's name it is what who
-    hears the page is told. shown: what who sees it reads, "" for an icon alone. states: disabled, pressed."""
+def button(
+    name: str, row: Recommendation, says: str, *, icon_alone: bool = False, tip: str = "", **states: bool
+) -> str:
+    """Return a button of a card, as HTML. name: see cards(). says: what it does, to who hears the page with the film's
+    name. states: disabled, pressed."""
     more = f' title="{escape(tip)}"' * bool(tip) + " disabled" * states.get("disabled", False)
     more += f' aria-pressed="{str(states["pressed"]).lower()}"' if "pressed" in states else ""
     label = escape(f"{says}: {named(row)}")
+    shown = "" if icon_alone else escape(says)
     return f'<button class="{name}" name="{name}" value="{row.movie_id}" aria-label="{label}"{more}>{shown}</button>'
 
 

@@ -297,13 +297,12 @@ def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match], m
 def buttons(row: Recommendation, thumbs: bool) -> list[str]:
     """Return a card's buttons, as HTML. thumbs: whether they are kept."""
     full = len(st.session_state.favourites) >= MAX_FAVOURITES
-    shown = [button("more", row, "More like this", shown="More like this", disabled=full, tip=FULL if full else "")]
+    shown = [button("more", row, "More like this", disabled=full, tip=FULL if full else "")]
     full = len(st.session_state.dislikes) >= MAX_FAVOURITES
-    tip = FULL if full else UNLIKE_A_THUMB
-    shown.append(button("less", row, "Not for me", shown="Not for me", disabled=full, tip=tip))
+    shown.append(button("less", row, "Not for me", disabled=full, tip=FULL if full else UNLIKE_A_THUMB))
     if thumbs:
         given = keep.thumbs().get(row.movie_id)
         shown.append("<span>Good tip?</span>")
-        shown.append(button("up", row, "Thumbs up", pressed=given == 1))
-        shown.append(button("down", row, "Thumbs down", pressed=given == -1))
+        shown.append(button("up", row, "Thumbs up", icon_alone=True, pressed=given == 1))
+        shown.append(button("down", row, "Thumbs down", icon_alone=True, pressed=given == -1))
     return shown

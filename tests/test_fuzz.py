@@ -141,7 +141,10 @@ def test_a_card_is_our_markup_alone(title, genres, because, imdb, source):
     TRIED["card"] += 1
     row = Recommendation(1, 1, title, None, genres, 1.0, [Because(1, because, 1.0)], source, 3, 4.0, imdb, None, 95)
     tags = Tags()
-    asks = [button("more", row, "More", tip=because, disabled=True), button("up", row, "Up", pressed=True)]
+    asks = [
+        button("more", row, "More", tip=because, disabled=True),
+        button("up", row, "Up", icon_alone=True, pressed=True),
+    ]
     tags.feed(card(row._replace(source="neighbours"), 0.5, None, because, buttons=asks) + card(row, None, None, title))
     assert tags.seen <= {"article", "div", "h3", "span", "p", "b", "i", "a", "button"}
     known = {"class", "style", "aria-hidden", "title", "href", "target", "rel", "aria-label"}
