@@ -249,10 +249,10 @@ class Run:
 
     def show_example(self, folder: Path) -> None:
         """Print ten recommendations from a release for the configured favourites, and how to go on."""
-        recommender = Recommender(folder)
-        movies = recommender.example(self.config.example.favourites)
-        favourites = [named(movie) for movie in movies]
-        rows = recommender.recommend([movie.movie_id for movie in movies])
+        with contextlib.closing(Recommender(folder)) as recommender:
+            movies = recommender.example(self.config.example.favourites)
+            favourites = [named(movie) for movie in movies]
+            rows = recommender.recommend([movie.movie_id for movie in movies])
         self.console.print("", recommendations_table(favourites, rows), "")
         python = os.environ.get("PIPELINE_PYTHON", "python")
         overlays = self.options.conf

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import duckdb
 
 from pipeline import analyst, serving
+from pipeline.batching import Batching
 from pipeline.config import PipelineError
 from pipeline.metrics import Measure
 
@@ -24,9 +25,12 @@ MAX_GENRES = 100  # in a filter
 MAX_GENRE = 100  # characters of a genre in a filter
 KNOWN = 10_000  # movies that a Recommender remembers; each takes about a kilobyte
 Row = tuple[int, float, list[tuple[int, float]], str]  # movie_id, score, (favourite, share), source
-BY_LISTS = """
-    select movie_id, score, reasons from listed(?::int[][])
-    where score > 0 order by score desc, movie_id limit ?::int
+LISTED = "select request, movie_id, score, reasons from listed(?::int[][]) where score > 0"
+FIRST_OF_ONE = f"{LISTED} order by score desc, movie_id limit ?::int"
+FIRST_OF_EACH = f"""
+    {LISTED}
+    qualify row_number() over (partition by request order by score desc, movie_id) <= ?::int
+    order by request, score desc, movie_id
 """
 STRENGTHS = """
     select movie_id, score / max(score) over () as strength
@@ -172,7 +176,8 @@ class Recommender:
     """One release, opened for reading. Threads may share it: every call uses a cursor of its own.
 
     Planning takes most of the time of a small query, and DuckDB keeps no plan of a query that reads tables. So the
-    quick way to a recommendation is two small queries in place of the recommend macro, and the macro for the rest.
+    quick way to a recommendation is two small queries in place of the recommend macro, and the macro for the rest; and
+    one query answers what threads ask at the same time.
     """
 
     def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection | None = None) -> None:
@@ -185,6 +190,7 @@ class Recommender:
         self.file = self._database()  # see there
         self._connection = connection or serving.connect(folder)
         self._known: dict[int, Movie] = {}
+        self._quick = Batching(self._by_lists)
 
     def close(self) -> None:
         """Close the database; the release's files are then free to go."""
@@ -211,9 +217,10 @@ class Recommender:
         _checked_movie_ids(favourites, "favourites")
         k = _checked_length(k)
         arguments = _checked_steering(steering)
-        rows = [] if arguments else self._by_lists(favourites, k)
-        rows = rows or self._by_macro(favourites, k, arguments)
-        movies = self._movies({movie_id for movie_id, *_ in rows}.union(favourites))
+        rows, movies = ([], {}) if arguments else self._quick.ask((favourites, k))
+        if not rows:
+            rows = self._by_macro(favourites, k, arguments)
+            movies = self._movies(_named_in(rows))
         found = []
         for rank, (movie_id, score, reasons, source) in enumerate(rows, 1):
             because = [Because(favourite, movies[favourite].title, share) for favourite, share in reasons]
@@ -222,20 +229,17 @@ class Recommender:
             found.append(Recommendation._make(values))
         return found
 
-    def _by_lists(self, favourites: list[int], k: int) -> list[Row]:
-        """Return what the recommend macro does where the lists give k movies; nothing where it would fall back."""
-        rows = self._rows(BY_LISTS, [[favourites], k + len(favourites)])
-        rows = [row for row in rows if row[0] not in favourites][:k]
-        if len(rows) < k or not any(reasons for *_, reasons in rows):
-            return []
-        found = []
-        for movie_id, score, reasons in rows:
-            weights = {r["favourite_id"]: r["weight"] for r in reasons or [] if r["weight"] > 0}
-            total = sum(weights.values())
-            order = sorted(weights, key=lambda favourite: (-weights[favourite], favourite))
-            shares = [(favourite, weights[favourite] / total) for favourite in order]
-            found.append((movie_id, score, shares, "neighbours" if shares else "popularity"))
-        return found
+    def _by_lists(self, asked: Sequence[tuple[list[int], int]]) -> list[tuple[list[Row], dict[int, Movie]]]:
+        """Return for each of these favourites and k what the recommend macro does where the lists give k movies, and
+        no rows where it would fall back; and the movies that stand in any of the rows."""
+        longest = max(len(favourites) + k for favourites, k in asked)
+        statement = FIRST_OF_ONE if len(asked) == 1 else FIRST_OF_EACH
+        first: list[list[tuple]] = [[] for _ in asked]
+        for request, *row in self._rows(statement, [[favourites for favourites, _ in asked], longest]):
+            first[request - 1].append(row)
+        found = [_best(rows, favourites, k) for rows, (favourites, k) in zip(first, asked, strict=True)]
+        movies = self._movies(set().union(*map(_named_in, found)))
+        return [(rows, movies) for rows in found]
 
     def _by_macro(self, favourites: list[int], k: int, arguments: dict[str, Any]) -> list[Row]:
         call = ", ".join(["recommend(?::int[]", "k := ?::int", *_placeholders(arguments)])
@@ -386,6 +390,27 @@ class Recommender:
 def named(movie: Titled) -> str:
     """Return a movie's title with its year, as people write it."""
     return f"{movie.title} ({movie.year})" if movie.year else movie.title
+
+
+def _best(rows: list[tuple], favourites: list[int], k: int) -> list[Row]:
+    """Return the best k of what the listed macro has for these favourites, best first; nothing where they are fewer, or
+    no favourite brought any."""
+    rows = [row for row in rows if row[0] not in favourites][:k]
+    if len(rows) < k or not any(reasons for *_, reasons in rows):
+        return []
+    found = []
+    for movie_id, score, reasons in rows:
+        weights = {r["favourite_id"]: r["weight"] for r in reasons or [] if r["weight"] > 0}
+        total = sum(weights.values())
+        order = sorted(weights, key=lambda favourite: (-weights[favourite], favourite))
+        shares = [(favourite, weights[favourite] / total) for favourite in order]
+        found.append((movie_id, score, shares, "neighbours" if shares else "popularity"))
+    return found
+
+
+def _named_in(rows: list[Row]) -> set[int]:
+    """Return the movies that these rows recommend, and the favourites that brought them."""
+    return {movie_id for movie_id, *_ in rows}.union(favourite for row in rows for favourite, _ in row[2])
 
 
 def _checked_movie_ids(movie_ids: Sequence[int], what: str) -> None:

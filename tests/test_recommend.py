@@ -81,9 +81,19 @@ def test_the_quick_way_the_macro_and_parquet_alone_agree(recommender, warehouse)
             answer = recommender._rows("from recommend(?::int[], k := ?::int)", [list(favourites), k])
             assert [(*row[:6], [b._asdict() for b in row.because], row.source, row.item_id) for row in rows] == answer
             assert parquet.recommend(list(favourites), k) == rows
-            quick += bool(recommender._by_lists(list(favourites), k))
+            quick += bool(recommender._by_lists([(list(favourites), k)])[0][0])
     assert 10 < quick < 38  # of 48: both ways were taken
     parquet.close()
+
+
+def test_asked_together_each_gets_what_it_gets_alone(recommender):
+    asked = [([3], 1), ([1, 3], 3), ([9], 2), ([], 10), ([1, 3, 1, 999], 2), ([5], 10), ([3], 3), ([99], 1)]
+    alone = [recommender._by_lists([question])[0] for question in asked]
+    together = recommender._by_lists(asked)
+    assert [rows for rows, _ in together] == [rows for rows, _ in alone]
+    assert sum(bool(rows) for rows, _ in alone) >= 4
+    for (_, movies), (_, own) in zip(together, alone, strict=True):
+        assert own.items() <= movies.items()
 
 
 def ids(rows):
