@@ -96,6 +96,8 @@ native_blas() {
         java_options+=" \"-Ddev.ludovic.netlib.blas.nativeLibPath=$library\" \"-Ddev.ludovic.netlib.lapack.nativeLibPath=$library\""
         export LD_LIBRARY_PATH="${library%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
         export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-$cores}"
+        kernels=${OPENBLAS_CORETYPE:-$("$PYTHON" "$ROOT/pipeline/blas.py")}
+        [ -z "$kernels" ] || export OPENBLAS_CORETYPE="$kernels"
     done
 }
 

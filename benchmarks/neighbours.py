@@ -23,7 +23,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import faiss
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -35,6 +34,7 @@ from benchmarks.memory import peak
 from benchmarks.tables import machine, table, write
 from pipeline import config
 from pipeline.arrays import as_lists, as_matrix
+from pipeline.blas import faiss
 from pipeline.content import WORD_COLUMNS, Content
 from pipeline.job import session
 from pipeline.neighbours import CUTS, NEIGHBOURS, cuts, neighbours_table

@@ -13,13 +13,13 @@ import statistics
 import sys
 from pathlib import Path
 
-import faiss
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.neighbours import timed, vectors
 from benchmarks.tables import machine, table, write
+from pipeline.blas import faiss
 
 BLOCK = 4096
 
