@@ -2,8 +2,8 @@
 
     python pipeline/blas.py         prints the kernels' name, for who else loads faiss's OpenBLAS (spark-submit.sh)
 
-That OpenBLAS, 0.3.15, is as old as 2021. A processor that it does not know, such as Intel's Ice Lake for servers, it takes
-for one of 2004, and a search takes three times as long. What a processor can do its flags tell, however new it is.
+That OpenBLAS is 0.3.15. A processor that it does not know, such as Intel's Ice Lake for servers, it takes for one of
+2004, and a search takes three times as long. What a processor can do its flags tell, however new it is.
 """
 
 import os

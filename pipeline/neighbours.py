@@ -13,6 +13,7 @@ from pipeline.blas import faiss
 from pipeline.parts import Parts
 
 SLACK = 16  # neighbours beyond k: rounding then hardly ever hides one of the best k behind the last one found
+TILE = 512  # queries and items that faiss multiplies at once: their products, 1 MiB, stay near the processor
 SAMPLE = 1000  # movies whose exact lists an approximate search is set by, and others that it is measured by
 PAIRS_AT_ONCE = 65_536  # pairs whose vectors are gathered at a time
 CUTS = ("query_block", "item_block", "piece_mib")  # the knobs that cuts takes
@@ -77,6 +78,7 @@ def neighbours_table(
 
     def searched(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, "TopK"]]:
         faiss.omp_set_num_threads(1)  # Spark runs a task on every core already
+        faiss.cvar.distance_compute_blas_query_bs = faiss.cvar.distance_compute_blas_database_bs = TILE
         best: dict[int, TopK] = {}
         for batch in batches:
             for row in range(batch.num_rows):
