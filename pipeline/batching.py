@@ -18,24 +18,22 @@ class Batching(Generic[Question, Answer]):
     A question that comes alone does not wait for others. Threads may share it.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Question]], Sequence[Answer]]) -> None:
-        """answer: answers at most AT_ONCE questions, in their order; what it raises, all of the batch are told."""
-        self._answer = answer
+    def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[tuple[Question, Future[Answer]]] = queue.SimpleQueue()
         self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="batching")
 
-    def ask(self, question: Question) -> Answer:
-        """Return the answer to this question. Raises what answering raised."""
+    def ask(self, question: Question, answer: Callable[[Sequence[Question]], Sequence[Answer]]) -> Answer:
+        """Return the answer to this question. Raises what answering raised.
+
+        answer: answers at most AT_ONCE questions, in their order, and is the same for all; what it raises, all of the
+        batch are told. It is given each time, and not kept, so that who asks is freed as the last one lets go.
+        """
         future: Future[Answer] = Future()
         self._waiting.put((question, future))
-        self._workers.submit(self._work)
+        self._workers.submit(self._work, answer)
         return future.result()
 
-    def close(self) -> None:
-        """Answer what has been asked, and nothing more."""
-        self._workers.shutdown()
-
-    def _work(self) -> None:
+    def _work(self, answer: Callable[[Sequence[Question]], Sequence[Answer]]) -> None:
         batch: list[tuple[Question, Future[Answer]]] = []
         try:
             while len(batch) < AT_ONCE:
@@ -44,9 +42,9 @@ class Batching(Generic[Question, Answer]):
             if not batch:
                 return
         try:
-            answers = self._answer([question for question, _ in batch])
-            for (_, future), answer in zip(batch, answers, strict=True):
-                future.set_result(answer)
+            answers = answer([question for question, _ in batch])
+            for (_, future), own in zip(batch, answers, strict=True):
+                future.set_result(own)
         except BaseException as error:
             for _, future in batch:
                 if not future.done():

@@ -92,6 +92,10 @@ class Movie(NamedTuple):
     runtime_minutes: int | None
 
 
+Question = tuple[list[int], int]  # favourites, k
+Answer = tuple[list[Row], dict[int, Movie]]
+
+
 class Recommendation(NamedTuple):
     """One row of the recommend macro, where pipeline/sql/recommend.sql says what each field means, and what the
     movies table has about the title."""
@@ -190,7 +194,7 @@ class Recommender:
         self.file = self._database()  # see there
         self._connection = connection or serving.connect(folder)
         self._known: dict[int, Movie] = {}
-        self._quick = Batching(self._by_lists)
+        self._quick: Batching[Question, Answer] = Batching()
 
     def close(self) -> None:
         """Close the database; the release's files are then free to go."""
@@ -217,7 +221,7 @@ class Recommender:
         _checked_movie_ids(favourites, "favourites")
         k = _checked_length(k)
         arguments = _checked_steering(steering)
-        rows, movies = ([], {}) if arguments else self._quick.ask((favourites, k))
+        rows, movies = ([], {}) if arguments else self._quick.ask((favourites, k), self._by_lists)
         if not rows:
             rows = self._by_macro(favourites, k, arguments)
             movies = self._movies(_named_in(rows))
@@ -229,7 +233,7 @@ class Recommender:
             found.append(Recommendation._make(values))
         return found
 
-    def _by_lists(self, asked: Sequence[tuple[list[int], int]]) -> list[tuple[list[Row], dict[int, Movie]]]:
+    def _by_lists(self, asked: Sequence[Question]) -> list[Answer]:
         """Return for each of these favourites and k what the recommend macro does where the lists give k movies, and
         no rows where it would fall back; and the movies that stand in any of the rows."""
         longest = max(len(favourites) + k for favourites, k in asked)

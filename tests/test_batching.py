@@ -18,11 +18,11 @@ def asked_by_threads(questions, answer):
         assert all_asked.wait(60)
         return answer(batch)
 
-    together, answers = Batching(slow), {}
+    together, answers = Batching(), {}
 
     def ask(question):
         try:
-            answers[question] = together.ask(question)
+            answers[question] = together.ask(question, slow)
         except ValueError as error:
             answers[question] = str(error)
 
@@ -55,10 +55,10 @@ def test_an_error_is_told_to_all_of_its_batch_and_to_nobody_else(monkeypatch):
             raise ValueError("no seven")
         return batch
 
-    together = Batching(refuse_seven)
+    together = Batching()
     with pytest.raises(ValueError, match="no seven"):
-        together.ask(7)
-    assert together.ask(8) == 8
+        together.ask(7, refuse_seven)
+    assert together.ask(8, refuse_seven) == 8
     answers, batches = asked_by_threads(range(20), refuse_seven)
     with_seven = next(batch for batch in batches if 7 in batch)
     assert answers == {question: "no seven" if question in with_seven else question for question in range(20)}
@@ -66,4 +66,4 @@ def test_an_error_is_told_to_all_of_its_batch_and_to_nobody_else(monkeypatch):
 
 def test_an_answer_too_few_is_an_error_and_no_hang():
     with pytest.raises(ValueError, match="shorter"):
-        Batching(lambda batch: []).ask(1)
+        Batching().ask(1, lambda batch: [])

@@ -1,8 +1,10 @@
 """The SQL that recommends and searches, on a release small enough to work out by hand (tests/conftest.py)."""
 
 import collections
+import gc
 import itertools
 import threading
+import weakref
 
 import pytest
 
@@ -237,6 +239,19 @@ def test_threads_share_a_recommender(recommender):
     for thread in threads:
         thread.join()
     assert answers == [expected] * 160
+
+
+def test_it_is_freed_as_the_last_one_lets_go(warehouse):
+    opened = Recommender(release.release_dir(warehouse))
+    opened.recommend([1, 3], k=3)
+    gone, freed = weakref.ref(opened), threading.Event()
+    weakref.finalize(opened, freed.set)
+    gc.disable()
+    try:
+        del opened
+        assert freed.wait(10) and gone() is None  # the worker may be about to return still
+    finally:
+        gc.enable()
 
 
 def test_one_that_was_closed_is_not_called_damaged(warehouse):
