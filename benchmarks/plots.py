@@ -57,16 +57,20 @@ def lookup(axes: Axes, rows: list[Row]) -> None:
 def main_job(axes: Axes, rows: list[Row]) -> None:
     """Seconds of each stage, as shares of the whole."""
     stages = [name for name in rows[0] if name.endswith(", s") and name != "total, s"]
-    labels = [f"{row['ratings']} ratings\n{row['movies']} movies\n{row['total, s']} s" for row in rows]
+    evaluated = ["evaluation.enabled=true" in row["settings"] for row in rows]
+    labels = [
+        f"{row['ratings']} ratings\n{row['movies']} movies\n{row['total, s']} s{', evaluated' * also}"
+        for row, also in zip(rows, evaluated, strict=True)
+    ]
     so_far = [0.0] * len(rows)
     rest = [number(row["total, s"]) - sum(number(row[stage]) for stage in stages) for row in rows]
     parts = {stage.removesuffix(", s"): [number(row[stage]) for row in rows] for stage in stages}
     colours = [INK, OURS, "#56b4e9", THIRD, PEER]
-    for (label, seconds), colour in zip({**parts, "start, map": rest}.items(), colours, strict=True):
+    for (label, seconds), colour in zip({**parts, "start, map, evaluation": rest}.items(), colours, strict=True):
         shares = [s / number(row["total, s"]) for s, row in zip(seconds, rows, strict=True)]
         axes.barh(labels, shares, 0.6, left=so_far, color=colour, label=label)
         so_far = [a + b for a, b in zip(so_far, shares, strict=True)]
-    axes.set(xlim=(0, 1), title="Where the main job's time goes, evaluation off")
+    axes.set(xlim=(0, 1), title="Where the main job's time goes")
     axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
     axes.legend(frameon=False, ncols=5, loc="upper center", bbox_to_anchor=(0.45, -0.1))
 
