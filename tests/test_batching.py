@@ -1,6 +1,7 @@
 """Questions asked at the same time: everybody gets their own answer, from few batches."""
 
 import threading
+import time
 
 import pytest
 
@@ -29,8 +30,9 @@ def asked_by_threads(questions, answer):
     threads = [threading.Thread(target=ask, args=(question,)) for question in questions]
     for thread in threads:
         thread.start()
-    while sum(map(len, batches)) + together._waiting.qsize() < len(questions):
-        pass
+    deadline = time.monotonic() + 60
+    while sum(map(len, batches)) + together._waiting.qsize() < len(questions) and time.monotonic() < deadline:
+        time.sleep(0.001)
     all_asked.set()
     for thread in threads:
         thread.join(60)
