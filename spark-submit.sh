@@ -96,7 +96,7 @@ native_blas() {
         java_options+=" \"-Ddev.ludovic.netlib.blas.nativeLibPath=$library\" \"-Ddev.ludovic.netlib.lapack.nativeLibPath=$library\""
         export LD_LIBRARY_PATH="${library%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
         export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-$cores}"
-        kernels=${OPENBLAS_CORETYPE:-$("$PYTHON" "$ROOT/pipeline/blas.py")}
+        kernels=${OPENBLAS_CORETYPE:-$("$PYTHON" "$ROOT/pipeline/model/blas.py")}
         [ -z "$kernels" ] || export OPENBLAS_CORETYPE="$kernels"
     done
 }
@@ -131,7 +131,7 @@ import hashlib, io, os, pathlib, sys, time, zipfile
 root, place = map(pathlib.Path, sys.argv[1:])
 content = io.BytesIO()
 with zipfile.ZipFile(content, "w") as target:
-    for pattern in ("pipeline/**/*.py", "pipeline/sql/**/*.sql", "pipeline/*.md", "jobs/*.py", "conf/*.yaml"):
+    for pattern in ("pipeline/**/*.py", "pipeline/sql/**/*.sql", "pipeline/**/*.md", "jobs/*.py", "conf/*.yaml"):
         for path in sorted(root.glob(pattern)):
             target.writestr(zipfile.ZipInfo(path.relative_to(root).as_posix()), path.read_bytes())
 archive = place / f"pipeline-{hashlib.sha256(content.getvalue()).hexdigest()[:12]}.zip"

@@ -10,7 +10,7 @@ from zlib import crc32
 
 import streamlit as st
 
-from pipeline.recommend import Because, Match, Recommendation, named
+from pipeline.serving.recommender import Because, Match, Recommendation, named
 
 KEY = "cards"
 component = st.components.v2.component(

@@ -14,9 +14,18 @@ from app.cards import button, by_what_it_is, card, cards, movie_clicked
 from app.posters import posters
 from app.search import SUGGESTIONS, search
 from app.shared import NOTHING, live_release, plain, settings, word
-from pipeline import release
 from pipeline.config import PipelineError
-from pipeline.recommend import MAX_FAVOURITES, UNSTEERED, Catalogue, Match, Recommendation, Recommender, Steering, named
+from pipeline.release import store
+from pipeline.serving.recommender import (
+    MAX_FAVOURITES,
+    UNSTEERED,
+    Catalogue,
+    Match,
+    Recommendation,
+    Recommender,
+    Steering,
+    named,
+)
 
 AT_ONCE = 2
 PATIENCE = 10  # seconds until a visitor whose turn does not come is told so
@@ -110,7 +119,7 @@ def list_of(
 def enough_ratings(folder: str) -> int:
     """Return how many ratings a title of a release needs for people to count in its list, as far as that is known."""
     with contextlib.suppress(PipelineError, KeyError, TypeError):
-        return max(1, release.read_manifest(Path(folder))["config"]["neighbours"]["min_support"])
+        return max(1, store.read_manifest(Path(folder))["config"]["neighbours"]["min_support"])
     return 1
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from app.address import Choice, from_address, to_address
 from app.shared import plain, settings
 from pipeline.config import PipelineError
-from pipeline.sessions import MAX_NAME, TOKEN_BYTES, Sessions
+from pipeline.serving.sessions import MAX_NAME, TOKEN_BYTES, Sessions
 
 PARAMETER = "session"  # of the address
 ASKED = "asked_to_keep"  # in the visit's state: by a click that leaves the choice as it is

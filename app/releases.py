@@ -6,12 +6,12 @@ import streamlit as st
 
 from app.charts import accuracy_chart
 from app.shared import NOTHING, WRONG, ink, live_release, open_release, plain, warehouse, word
-from pipeline import release
-from pipeline.comparison import Change, compare
 from pipeline.config import PipelineError
-from pipeline.description import Description, describe
-from pipeline.recommend import MAX_FAVOURITES, Recommender, named
-from pipeline.results import LABELS, Results, Standing, asked_of, ranking, standings
+from pipeline.release import store
+from pipeline.release.description import Description, describe
+from pipeline.serving.comparison import Change, compare
+from pipeline.serving.recommender import MAX_FAVOURITES, Recommender, named
+from pipeline.standings import LABELS, Results, Standing, asked_of, ranking, standings
 
 SHOWN = 20  # releases in the list
 USUAL = "strangers with 5 favourites"  # what is told of the evaluation first
@@ -24,7 +24,7 @@ def page() -> None:
     st.caption("Every recommendation comes from a release: tables that a batch job made, checked and put here whole.")
     about = None
     try:
-        about = described(str(release.release_dir(warehouse(), recommender.release_id)))
+        about = described(str(store.release_dir(warehouse(), recommender.release_id)))
         show_live(about)
     except PipelineError:
         st.warning("The live release answers, but the file that says how it was made cannot be read.", icon=WRONG)
@@ -126,7 +126,7 @@ def in_words(row: Standing) -> str:
 def show_comparison(recommender: Recommender) -> None:
     """Draw what another release would have recommended for the same favourites."""
     st.header("Your ten, then and now", anchor=False)
-    others = [other for other in reversed(release.published_ids(warehouse())) if other != recommender.release_id]
+    others = [other for other in reversed(store.published_ids(warehouse())) if other != recommender.release_id]
     if not others:
         st.info(
             "This is the only release so far. After the next one, see here what it changed for you.",
@@ -135,7 +135,7 @@ def show_comparison(recommender: Recommender) -> None:
         return
     chosen = st.selectbox("Compare the live release with", others, key="other")
     try:
-        other = open_release(str(release.release_dir(warehouse(), chosen)))
+        other = open_release(str(store.release_dir(warehouse(), chosen)))
         ids = favourites()
         example = not ids
         if example:
@@ -175,12 +175,12 @@ def moved(row: Change) -> str:
 def show_releases(live: str) -> None:
     """Draw the list of releases, the newest first."""
     st.header("All releases", anchor=False)
-    ids = release.published_ids(warehouse())[::-1]
+    ids = store.published_ids(warehouse())[::-1]
     rows = []
     for release_id in ids[:SHOWN]:
         name = f"{release_id} ● live" if release_id == live else release_id
         try:
-            about = described(str(release.release_dir(warehouse(), release_id)))
+            about = described(str(store.release_dir(warehouse(), release_id)))
             sizes = {row.table: f"{row.rows:,}" for row in about.tables}
             rows.append((name, at(about), sizes.get("movies", "?"), sizes.get("neighbours", "?")))
         except PipelineError:

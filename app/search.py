@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.shared import live_release, plain, settings, sorry
 from pipeline.config import PipelineError
-from pipeline.recommend import named
+from pipeline.serving.recommender import named
 
 SUGGESTIONS = 6
 YEAR = re.compile(r"[12]\d{3}")

@@ -23,8 +23,8 @@ from streamlit.starlette import App
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
 from app.shared import live_release, without_folders
-from pipeline import readiness
 from pipeline.config import PipelineError
+from pipeline.serving import readiness
 
 STYLE = Path(__file__).with_name("style.css")
 AT_MOST_OLD = 1  # seconds of an answer of /ready

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import streamlit as st
 
 from pipeline import config as configuration
-from pipeline import release
 from pipeline.config import PipelineError
-from pipeline.recommend import Recommender
+from pipeline.release import store
+from pipeline.serving.recommender import Recommender
 
 OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
 MAX_FETCHED = 2**30  # bytes of a release that the page fetches for itself
@@ -48,13 +48,13 @@ def live_release() -> Recommender:
     """Return the live release, opened. Raises PipelineError when there is none."""
     if source := os.environ.get("RELEASE_URL"):
         as_the_page_starts(source)
-        if release.current_id(warehouse()) is None and (failed := fetched(source)):
+        if store.current_id(warehouse()) is None and (failed := fetched(source)):
             raise PipelineError(failed)
-    folder = release.release_dir(warehouse())
+    folder = store.release_dir(warehouse())
     try:
         return open_release(str(folder))
     except PipelineError:
-        if (now := release.release_dir(warehouse())) == folder:
+        if (now := store.release_dir(warehouse())) == folder:
             raise
         return open_release(str(now))  # the other one was replaced and retired before it was open
 
@@ -70,7 +70,7 @@ def as_the_page_starts(source: str) -> None:
 def fetched(source: str) -> str:
     """Fetch a packed release where a host can run nothing before the page; once, whoever asks. Return why it could not
     be had: remembered for some minutes, as every visitor would else download it once more; nothing when it was."""
-    from pipeline import archive  # brings requests, which the page can do without
+    from pipeline.release import archive  # brings requests, which the page can do without
 
     try:
         archive.fetch(warehouse(), source, max_bytes=MAX_FETCHED, keep=settings().warehouse.keep)

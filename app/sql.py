@@ -6,8 +6,9 @@ import pyarrow as pa
 import streamlit as st
 
 from app.shared import live_release, plain, settings
-from pipeline import analyst, schemas
+from pipeline import schemas
 from pipeline.config import PipelineError
+from pipeline.serving import analyst
 
 
 def page() -> None:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app.address import Choice, from_address
 from app.shared import plain
-from pipeline.recommend import Catalogue, Steering
+from pipeline.serving.recommender import Catalogue, Steering
 
 HIDDEN = {-1.0: "Blockbusters", -0.5: "Well-known", 0.0: "Balanced", 0.5: "Lesser-known", 1.0: "Hidden gems"}
 VARIETY = {0.0: "Closest", 0.25: "A little", 0.5: "Varied", 0.75: "Very varied"}

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.tables import machine, rows_so_far, table, write
 from jobs.build_neighbours import Learned, lists
 from jobs.train_als import load, train
-from pipeline.job import Run, start
-from pipeline.neighbours import movies_sample, recall_of
+from pipeline.batch.run import Run, start
+from pipeline.model.neighbours import movies_sample, recall_of
 
 HEADS = ["titles", "may be listed", "K", "recall asked for", "recall", "titles in lists", "of them exactly",
          "seconds", "exact, seconds", "exact / approximate"]  # fmt: skip

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.tables import machine, table, write  # noqa: E402
-from pipeline import release  # noqa: E402
+from pipeline.release import store  # noqa: E402
 
 START_SECONDS = 180  # in which a master must listen and its workers must register
 LOOPBACK = {"SPARK_LOCAL_IP": "127.0.0.1"}  # where every server of master, workers, executors and driver listens
@@ -138,12 +138,12 @@ def measure(words: list[str], *, rounds: int, memory: str) -> None:
                 job = cluster.submit("jobs/build_neighbours.py", *job_options)
                 if job.wait():
                     raise subprocess.CalledProcessError(job.returncode, job.args)
-            releases.append(release.release_dir(warehouse))
-            seconds[workers].append(release.read_manifest(releases[-1])["timings"]["neighbours"])
+            releases.append(store.release_dir(warehouse))
+            seconds[workers].append(store.read_manifest(releases[-1])["timings"]["neighbours"])
         lists = [f"from read_parquet('{folder}/neighbours/*.parquet')" for folder in releases[:2]]
         if duckdb.sql(f"({lists[0]} except {lists[1]}) union all ({lists[1]} except {lists[0]})").fetchall():
             raise RuntimeError("one executor and two made different lists of the same factors")
-        tables = release.read_manifest(releases[-1])["tables"]
+        tables = store.read_manifest(releases[-1])["tables"]
     shown = re.sub(r"data\.dir=\S+", "data.dir=DIR", " ".join(words))
     rows = [
         [f"{workers}", f"{statistics.median(times):.1f}", f"{statistics.median(map(truediv, seconds[1], times)):.2f}"]

@@ -33,9 +33,9 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline import ingest, reader
+from pipeline.batch.run import Run, start
 from pipeline.config import PipelineError
-from pipeline.job import Run, start
+from pipeline.data import checks, reader
 
 RANK = 16  # dimensions of taste
 DAMPING = 10.0  # ratings without any taste that every real user and movie is credited with
@@ -156,10 +156,10 @@ def main(run: Run) -> None:
 def real_tables(run: Run) -> tuple[DataFrame, DataFrame]:
     """Return the accepted ratings and movies of data.dir, in a fixed order."""
     spark, knobs = run.spark, run.config.data
-    movies = ingest.checked_movies(reader.read_movies(spark, knobs.dir)).where("reason is null")
+    movies = checks.checked_movies(reader.read_movies(spark, knobs.dir)).where("reason is null")
     stars = {"min_rating": knobs.min_rating, "max_rating": knobs.max_rating}
-    checked = ingest.checked_ratings(reader.read_ratings(spark, knobs.dir), movies, **stars)
-    return ingest.accepted_ratings(checked).orderBy("user_id", "movie_id"), movies.orderBy("movie_id")
+    checked = checks.checked_ratings(reader.read_ratings(spark, knobs.dir), movies, **stars)
+    return checks.accepted_ratings(checked).orderBy("user_id", "movie_id"), movies.orderBy("movie_id")
 
 
 def checked_size(real: Real, asked: argparse.Namespace) -> Size:

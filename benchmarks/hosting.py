@@ -28,8 +28,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.page import launched, many_visits, resident, served  # noqa: E402
 from benchmarks.tables import machine, table, write  # noqa: E402
 from pipeline import config as configuration  # noqa: E402
-from pipeline import release  # noqa: E402
-from pipeline.recommend import Recommender  # noqa: E402
+from pipeline.release import store  # noqa: E402
+from pipeline.serving.recommender import Recommender  # noqa: E402
 
 MIB = 2**20
 # Every module that serves: the whole page, and what of the pipeline can be imported where there is no Spark.
@@ -57,7 +57,7 @@ def main() -> None:
     configuration.add_arguments(parser)
     options = parser.parse_args()
     warehouse = Path(configuration.load(options.conf, options.settings).warehouse.dir).resolve()
-    live = release.release_dir(warehouse)
+    live = store.release_dir(warehouse)
     titles = [title.movie_id for title in Recommender(live).starters(40)]
     with tempfile.TemporaryDirectory() as name:
         venv = Path(name) / ".venv"

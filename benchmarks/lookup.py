@@ -28,8 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.tables import machine, table, write  # noqa: E402
-from pipeline import schemas, serving  # noqa: E402
-from pipeline.recommend import Recommender  # noqa: E402
+from pipeline import schemas  # noqa: E402
+from pipeline.release import database  # noqa: E402
+from pipeline.serving.recommender import Recommender  # noqa: E402
 
 RANK = 64
 BLOCK = 8192  # movies per file: neighbours.query_block
@@ -109,19 +110,19 @@ def build(folder: Path, k: int) -> list[str]:
     """Build serving.duckdb; return seconds, those of them in gates, peak memory and size."""
     begin = time.perf_counter()
     bounds = {"k": k, "als_rank": RANK, "min_support": 5}
-    run_gates, in_gates = serving.run_gates, []
-    serving.run_gates = lambda *given, **named: in_gates.append(timed(lambda: run_gates(*given, **named)))
-    serving.build_database(folder, popularity_weight=WEIGHT, bounds=bounds, skip=serving.bounded_gates())
+    run_gates, in_gates = database.run_gates, []
+    database.run_gates = lambda *given, **named: in_gates.append(timed(lambda: run_gates(*given, **named)))
+    database.build_database(folder, popularity_weight=WEIGHT, bounds=bounds, skip=database.bounded_gates())
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    size = (folder / serving.DATABASE).stat().st_size / 2**20
+    size = (folder / database.DATABASE).stat().st_size / 2**20
     return [f"{seconds:.1f}", f"{sum(in_gates):.1f}", f"{peak:,.0f}", f"{size:,.0f}"]
 
 
 def opened(folder: Path, source: str) -> tuple[Recommender, duckdb.DuckDBPyConnection]:
     """Return a Recommender and the connection that it asks."""
     parquet = source == "Parquet"
-    connection = serving.over_parquet(folder, popularity_weight=WEIGHT) if parquet else serving.connect(folder)
+    connection = database.over_parquet(folder, popularity_weight=WEIGHT) if parquet else database.connect(folder)
     return Recommender(folder, connection), connection
 
 

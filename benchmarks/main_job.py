@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.memory import SECONDS, held  # noqa: E402
 from benchmarks.tables import machine, rows_so_far, table, write, yardstick  # noqa: E402
-from pipeline import release  # noqa: E402
+from pipeline.release import store  # noqa: E402
 
 STAGES = ["ingest", "train", "neighbours", "publish"]
 HEADS = ["ratings", "movies", "settings", "total, s", *(f"{stage}, s" for stage in STAGES),
@@ -72,7 +72,7 @@ def measured(folder: str, settings: list[str]) -> list[str]:
         watcher.join()
         if job.wait():
             raise subprocess.CalledProcessError(job.returncode, job.args)
-        manifest = release.read_manifest(release.release_dir(Path(warehouse)))
+        manifest = store.read_manifest(store.release_dir(Path(warehouse)))
     counts = f"{manifest['ratings']['accepted']:,}", f"{manifest['tables']['movies']['rows']:,}"
     memory = [f"{peaks.get(stage, (0, 0))[0] / 2**30:.1f}" for stage in STAGES]
     jvm = max(java for _, java in peaks.values()) / 2**30

@@ -3,8 +3,8 @@
     ./spark-submit.sh benchmarks/neighbours.py [--movies 30000 60000 120000] [--rank 64] [--k 100] [--rounds 5]
         [--queries N] [--spectral] [--set neighbours.KEY=VALUE ...]
 
-Times pipeline.neighbours on random vectors in a warm session, from vectors to Parquet, beside three peers on the same
-vectors and cores: faiss's exact search alone, numpy in blocks (product, argpartition, sort), and Spark's own
+Times pipeline.model.neighbours on random vectors in a warm session, from vectors to Parquet, beside three peers on the
+same vectors and cores: faiss's exact search alone, numpy in blocks (product, argpartition, sort), and Spark's own
 nearestByJoin; the last two on a part of the queries, in proportion. All take turns, round by round: a ratio is the
 median of the rounds' ratios. With --queries only so many movies are looked up, by stage and faiss alike, against all
 candidates: the memory of a task is the same. With --spectral the driver makes the vectors as it does by default, from
@@ -33,14 +33,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.memory import peak
 from benchmarks.tables import machine, table, write
 from pipeline import config
-from pipeline.arrays import as_lists, as_matrix
-from pipeline.blas import faiss
-from pipeline.content import WORD_COLUMNS, Content
-from pipeline.job import session
-from pipeline.neighbours import CUTS, NEIGHBOURS, cuts, neighbours_table
-from pipeline.parts import Parts
+from pipeline.batch.run import session
+from pipeline.model.arrays import as_lists, as_matrix
+from pipeline.model.blas import faiss
+from pipeline.model.content import WORD_COLUMNS, Content
+from pipeline.model.neighbours import CUTS, NEIGHBOURS, cuts, neighbours_table
+from pipeline.model.spectral import KNOBS, Spectrum, spectral_vectors
+from pipeline.model.task_files import Parts
 from pipeline.schemas import VECTORS
-from pipeline.spectral import KNOBS, Spectrum, spectral_vectors
 
 NUMPY_QUERIES = 4096  # of all; in proportion
 JOIN_MOVIES = 1000  # queries and candidates of nearestByJoin; in proportion to the pairs

@@ -36,8 +36,9 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import lookup  # noqa: E402
 from benchmarks.tables import machine, table, write  # noqa: E402
-from pipeline import readiness, release  # noqa: E402
-from pipeline.recommend import Match, Recommender  # noqa: E402
+from pipeline.release import store  # noqa: E402
+from pipeline.serving import readiness  # noqa: E402
+from pipeline.serving.recommender import Match, Recommender  # noqa: E402
 
 VIEWS = {"laptop": {"width": 1280, "height": 900}, "phone": {"width": 380, "height": 900}}
 MOVES = """window.moved = 0; new PerformanceObserver((list) => {
@@ -102,7 +103,7 @@ def served(
 
 def publish(warehouse: Path, n_movies: int, k: int) -> Path:
     """Publish a release of random lists and return its folder."""
-    build = release.Build.start(warehouse)
+    build = store.Build.start(warehouse)
     lookup.write_release(build.path, n_movies, k)
     build.record("inputs", [{"path": "/random/ratings.csv", "bytes": 1, "sha256": "0"}])
     return build.publish(k=k, als_rank=lookup.RANK, min_support=5, popularity_weight=lookup.WEIGHT)
@@ -125,7 +126,7 @@ def main() -> None:
     n_movies, k = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as name:
         lookup.apart(publish, Path(name), n_movies, k)
-        titles = Recommender(release.release_dir(Path(name))).starters(40)
+        titles = Recommender(store.release_dir(Path(name))).starters(40)
         cold = first_visits(Path(name))
         begin = time.perf_counter()
         with served(Path(name), script="app/server.py") as (address, process):

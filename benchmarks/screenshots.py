@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.page import launched, served  # noqa: E402
-from pipeline import config, release  # noqa: E402
-from pipeline.recommend import Recommender  # noqa: E402
+from pipeline import config  # noqa: E402
+from pipeline.release import store  # noqa: E402
+from pipeline.serving.recommender import Recommender  # noqa: E402
 
 FOLDER = ROOT / "docs" / "page"
 # name: path of the address, width, height, colour scheme
@@ -34,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     configured = config.load(options.conf, options.settings)
     warehouse = Path(configured.warehouse.dir)
-    recommender = Recommender(release.release_dir(warehouse))
+    recommender = Recommender(store.release_dir(warehouse))
     likes = [movie.movie_id for movie in recommender.example(configured.example.favourites)]
     recommender.close()
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.neighbours import timed, vectors
 from benchmarks.tables import machine, table, write
-from pipeline.blas import faiss
+from pipeline.model.blas import faiss
 
 BLOCK = 4096
 

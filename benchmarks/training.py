@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.tables import machine, table, write
 from pipeline import config
-from pipeline.factors import item_factors_table, likes_table, train_als
-from pipeline.job import session
+from pipeline.batch.run import session
+from pipeline.model.als import item_factors_table, likes_table, train_als
 
 # What Spark adds up for every stage, and the parts of a second that it counts in; pauses of the collector are counted
 # for each task that waits.

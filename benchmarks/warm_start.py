@@ -26,9 +26,9 @@ from benchmarks.tables import machine, table, write
 from jobs.build_neighbours import Learned
 from jobs.evaluate import as_catalogue, changed, served_lists, with_support
 from jobs.train_als import fit, load, popular
-from pipeline import metrics, protocol
-from pipeline.factors import item_factors_table, likes_table
-from pipeline.job import Run, start
+from pipeline.batch.run import Run, start
+from pipeline.evaluation import metrics, protocol
+from pipeline.model.als import item_factors_table, likes_table
 
 ASKED = ("strangers", 5)
 ITERATIONS = (1, 2, 3, 5, 7, 10)

@@ -23,11 +23,11 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline import release, serving
-from pipeline.arrays import unit_rows
 from pipeline.config import PipelineError
-from pipeline.recommend import Recommender, named
-from pipeline.vectors import whitening_matrix
+from pipeline.model.arrays import unit_rows
+from pipeline.model.vectors import whitening_matrix
+from pipeline.release import database, store
+from pipeline.serving.recommender import Recommender, named
 
 PAGE = ROOT / "docs" / "how-it-works.md"
 PICTURES = PAGE.with_suffix("")
@@ -53,10 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("explicit", type=Path, metavar="EXPLICIT")
     options = parser.parse_args(arguments)
     try:
-        folders = [release.release_dir(folder) for folder in (options.warehouse, options.explicit)]
-        served, explicit = (serving.connect(folder) for folder in folders)
+        folders = [store.release_dir(folder) for folder in (options.warehouse, options.explicit)]
+        served, explicit = (database.connect(folder) for folder in folders)
         recommender = Recommender(folders[0], served)
-        manifests = [release.read_manifest(folder) for folder in folders]
+        manifests = [store.read_manifest(folder) for folder in folders]
         knobs = manifests[0]["config"]
         inputs = [{file["sha256"] for file in manifest["inputs"]} for manifest in manifests]
         if inputs[0] != inputs[1]:

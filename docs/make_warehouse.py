@@ -12,7 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline import analyst, config, release, schemas, serving
+from pipeline import config, schemas
+from pipeline.release import database, store
+from pipeline.serving import analyst
 
 PAGE = ROOT / "docs" / "warehouse.md"
 ROWS = 5  # of an answer
@@ -28,7 +30,7 @@ def main() -> None:
         text = filled(PAGE.read_text(encoding="utf-8"), "tables", tables())
         if not options.tables:
             warehouse = Path(config.load(options.conf, options.settings).warehouse.dir)
-            text = filled(text, "answers", answers(release.release_dir(warehouse)))
+            text = filled(text, "answers", answers(store.release_dir(warehouse)))
     except config.PipelineError as error:
         sys.exit(f"error: {error}")
     PAGE.write_text(text, encoding="utf-8")
@@ -44,7 +46,7 @@ def tables() -> str:
     """Return every table and view with its columns."""
     lines = []
     for name, columns in {**schemas.TABLES, **schemas.DERIVED}.items():
-        kind = "view" if name in serving.VIEWS else "table"
+        kind = "view" if name in database.VIEWS else "table"
         only = "" if name in schemas.TABLES else ", in `serving.duckdb` alone"
         lines += [f"### `{name}`", "", f"One row per {schemas.ROWS[name]} ({kind}{only}).", ""]
         rows = [(f"`{c.name}`", c.type, schemas.UNITS.get(c.name, ""), c.meaning) for c in columns]
@@ -54,7 +56,7 @@ def tables() -> str:
 
 def answers(folder: Path) -> str:
     """Return every question with its query and the first rows of the release's answer."""
-    made_from = release.read_manifest(folder)["inputs"][0]["path"]
+    made_from = store.read_manifest(folder)["inputs"][0]["path"]
     lines = [f"Answered by release `{folder.name}`, made from `{Path(made_from).parent.name}`.", ""]
     for number, example in enumerate(analyst.examples(), 1):
         answer = analyst.ask(folder, example.statement)

@@ -9,16 +9,32 @@ from pyspark.sql import functions as F
 
 from jobs.train_als import fit, load
 from pipeline import schemas
-from pipeline.catalogue_map import catalogue_map
+from pipeline.batch.run import Run, start
 from pipeline.config import PipelineError
-from pipeline.content import Content, content, movie_words
-from pipeline.factors import item_factors_table, likes_table
-from pipeline.job import Run, start
-from pipeline.neighbours import CUTS, NEIGHBOURS, cuts, longest_candidates, movies_sample, neighbours_table, recall_of
-from pipeline.parts import Parts
+from pipeline.model.als import item_factors_table, likes_table
+from pipeline.model.catalogue_map import catalogue_map
+from pipeline.model.content import Content, content, movie_words
+from pipeline.model.neighbours import (
+    CUTS,
+    NEIGHBOURS,
+    cuts,
+    longest_candidates,
+    movies_sample,
+    neighbours_table,
+    recall_of,
+)
+from pipeline.model.spectral import (
+    KNOBS,
+    Spectrum,
+    co_occurrences,
+    pairs_table,
+    spectral_vectors,
+    spectrum,
+    weighted_likes,
+)
+from pipeline.model.task_files import Parts
+from pipeline.model.vectors import cosine_vectors, whitened_vectors
 from pipeline.schemas import VECTORS
-from pipeline.spectral import KNOBS, Spectrum, co_occurrences, pairs_table, spectral_vectors, spectrum, weighted_likes
-from pipeline.vectors import cosine_vectors, whitened_vectors
 
 
 def main(run: Run) -> None:

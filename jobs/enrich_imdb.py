@@ -12,10 +12,10 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
-from pipeline import imdb, ingest, reader
+from pipeline.batch.run import Run, start
 from pipeline.config import PipelineError
+from pipeline.data import checks, imdb, reader
 from pipeline.files import replacing
-from pipeline.job import Run, start
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def main(run: Run) -> None:
         titles = imdb.checked_titles(read_titles, linked).persist()
         ratings = imdb.checked_ratings(read_ratings, linked).persist()
         refused = require_sound(titles, ratings, data.max_rejected_share, folder)
-        rejected = ingest.rejected_table((titles, read_titles), (ratings, read_ratings)).toArrow()
+        rejected = checks.rejected_table((titles, read_titles), (ratings, read_ratings)).toArrow()
         table = imdb.imdb_table(titles, ratings).orderBy("imdb_id").toArrow()
         replace(place.with_suffix(".rejected.parquet"), rejected)
         replace(place, table)
@@ -54,7 +54,7 @@ def linked_titles(run: Run) -> DataFrame:
     links = reader.read_links(run.spark, data.dir)
     if links is None:
         raise PipelineError(f"{data.dir}: no links.csv here to say which titles are meant; give --set data.dir=DIR")
-    linked = ingest.links_table(links).where("imdb_id is not null").select("imdb_id").distinct().persist()
+    linked = checks.links_table(links).where("imdb_id is not null").select("imdb_id").distinct().persist()
     if linked.isEmpty():
         raise PipelineError(f"{data.dir}: links.csv names no title of IMDb")
     return linked

@@ -17,8 +17,9 @@ from pyspark.sql import functions as F
 
 from jobs.build_neighbours import Learned, lists
 from jobs.train_als import interactions, load, load_tests, popular
-from pipeline import baselines, bulk, metrics, protocol, report, schemas
-from pipeline.job import Run, start
+from pipeline import schemas
+from pipeline.batch.run import Run, start
+from pipeline.evaluation import baselines, metrics, protocol, ranking, report
 
 Answers = dict[protocol.Asked, list[np.ndarray]]  # lists per kind of request, movie ids, best first
 YARDSTICKS = {
@@ -188,9 +189,9 @@ def served_lists(
     only = session.createDataFrame(pa.table({"movie_id": pa.array(sorted(asked), pa.int32())}), "movie_id int")
     neighbours = lists(config, learned, only)
     tables = {"movies": learned.movies.toArrow(), "neighbours": neighbours.toArrow(), "popularity": popularity}
-    connection = bulk.in_memory(tables, popularity_weight=config.popularity.weight)
+    connection = ranking.in_memory(tables, popularity_weight=config.popularity.weight)
     return {
-        key: bulk.ranked(connection, part.favourites, protocol.lengths(key)[-1], part.seen)
+        key: ranking.ranked(connection, part.favourites, protocol.lengths(key)[-1], part.seen)
         for key, part in requests.items()
     }
 

@@ -5,7 +5,7 @@ import argparse
 from jobs.build_neighbours import build_neighbours, draw_map
 from jobs.evaluate import evaluate
 from jobs.train_als import load, train
-from pipeline.job import Run, start
+from pipeline.batch.run import Run, start
 
 
 def options(parser: argparse.ArgumentParser) -> None:

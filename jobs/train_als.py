@@ -7,11 +7,13 @@ from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline import ingest, reader, release, schemas
+from pipeline import schemas
+from pipeline.batch.run import Run, start
 from pipeline.config import PipelineError
-from pipeline.factors import item_factors_table, likes_table, train_als
-from pipeline.job import Run, start
-from pipeline.popularity import popularity_table
+from pipeline.data import checks, reader
+from pipeline.model.als import item_factors_table, likes_table, train_als
+from pipeline.model.popularity import popularity_table
+from pipeline.release import store
 
 
 def main(run: Run) -> None:
@@ -41,31 +43,31 @@ def load(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         inputs = read(run)
         items, users = numbers(run, inputs) if data.ids == "string" else (None, None)
         titles = {"plain_titles": data.titles == "plain", "genre_separator": data.genre_separator}
-        checked_movies = ingest.checked_movies(inputs.movies, items, **titles).persist()
+        checked_movies = checks.checked_movies(inputs.movies, items, **titles).persist()
         known = checked_movies.where("reason is null")
         bounds = {"min_rating": data.min_rating, "max_rating": data.max_rating, "events": events}
-        checked_ratings = ingest.checked_ratings(inputs.ratings, known, users, **bounds).persist()
-        checked_tags = inputs.tags and ingest.checked_tags(inputs.tags, known, users).persist()
+        checked_ratings = checks.checked_ratings(inputs.ratings, known, users, **bounds).persist()
+        checked_tags = inputs.tags and checks.checked_tags(inputs.tags, known, users).persist()
         more, places = reader.files(inputs.more), " and ".join([data.dir, *data.more_ratings])
-        tally, stars = ingest.require_sound(checked_ratings, data.max_rejected_share, places, more)
-        ratings = ingest.accepted_ratings(checked_ratings, events=events)
+        tally, stars = checks.require_sound(checked_ratings, data.max_rejected_share, places, more)
+        ratings = checks.accepted_ratings(checked_ratings, events=events)
         if events:
             ratings = ratings.persist()  # added up once
         imdb, of_ids = inputs.imdb and inputs.imdb.frame, {"text_ids": items is not None, "events": events}
-        table = ingest.movies_table(checked_movies, inputs.links, ratings, imdb, **of_ids)
+        table = checks.movies_table(checked_movies, inputs.links, ratings, imdb, **of_ids)
         movies = run.save("movies", table, files=1)
-        words = ingest.words_table(movies, checked_tags).persist()  # every split of an evaluation asks again
+        words = checks.words_table(movies, checked_tags).persist()  # every split of an evaluation asks again
         checked = [(checked_ratings, inputs.ratings), (checked_movies, inputs.movies)]
         checked += [(checked_tags, inputs.tags)] if inputs.tags else []
-        rejected = run.save("rejected", ingest.rejected_table(*checked), files=1)
+        rejected = run.save("rejected", checks.rejected_table(*checked), files=1)
         run.record_inputs([inputs.ratings, inputs.movies, inputs.links, inputs.tags, inputs.imdb], tally)
         if events:
             step = max(config.likes.min_rating - config.likes.neutral_rating, 0.0)
-            ratings = ingest.events_as_likes(ratings, like_rating=like_rating(config), weight=step)
+            ratings = checks.events_as_likes(ratings, like_rating=like_rating(config), weight=step)
             checked_ratings.unpersist()
         elif stars[0] == stars[1]:
-            likes = ingest.interactions_as_likes(checked_ratings, like_rating(config), more)
-            ratings = ingest.accepted_ratings(likes)
+            likes = checks.interactions_as_likes(checked_ratings, like_rating(config), more)
+            ratings = checks.accepted_ratings(likes)
         of = f"{tally['accepted']:,} {data.kind} of {movies.count():,} movies"
         stage.note = f"{of}, {rejected.count():,} rows rejected"
     return ratings, movies, words
@@ -94,27 +96,27 @@ def numbers(run: Run, inputs: Inputs) -> tuple[DataFrame, DataFrame]:
     An item keeps the number that it has in a published release of the same warehouse, so that links, sessions and
     comparisons of releases stay right.
     """
-    folders, largest = release.numbered_before(run.warehouse)
+    folders, largest = store.numbered_before(run.warehouse)
     kept = None
     if folders:
         before = run.spark.read.schema(schemas.spark_schema("movies")).parquet(*[f"{f}/movies" for f in folders])
         before = before.select("item_id", "movie_id", F.col("_metadata.file_path").alias("file"))
         kept = before.groupBy("item_id").agg(F.max_by("movie_id", "file").alias("movie_id"))
-    items = ingest.numbered_items(inputs.movies, kept, largest).persist()
+    items = checks.numbered_items(inputs.movies, kept, largest).persist()
     run.build.manifest["largest_movie_id"] = max(largest, items.agg(F.max("movie_id")).head()[0] or 0)
-    return items, ingest.numbered_users(*filter(None, [inputs.ratings, inputs.tags])).persist()
+    return items, checks.numbered_users(*filter(None, [inputs.ratings, inputs.tags])).persist()
 
 
 def load_tests(run: Run) -> DataFrame:
     """Return the interactions of the file evaluation.test: user_id, movie_id, rating."""
     config, path = run.config, run.config.evaluation.test
-    tests = ingest.interactions_table(reader.read_ratings(run.spark, path, reader.mapping(config.data))).persist()
+    tests = checks.interactions_table(reader.read_ratings(run.spark, path, reader.mapping(config.data))).persist()
     unknown = F.col("user_id").isNull() | F.col("movie_id").isNull()
     lowest, highest, refused = tests.agg(F.min("rating"), F.max("rating"), F.count_if(unknown)).head()
     if refused or lowest is None:
         raise PipelineError(f"{path}: {refused:,} rows have no user and movie as 32-bit integers; mend the file")
     alike = lowest == highest or config.data.kind == "events"
-    return ingest.interactions_as_likes(tests, like_rating(config)) if alike else tests
+    return checks.interactions_as_likes(tests, like_rating(config)) if alike else tests
 
 
 def like_rating(config: SimpleNamespace) -> float:

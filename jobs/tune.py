@@ -24,10 +24,10 @@ from jobs.build_neighbours import Learned
 from jobs.evaluate import as_catalogue, changed, main_requests, served_lists, splits, with_support
 from jobs.train_als import load, popular
 from pipeline import config as configuration
-from pipeline import metrics, protocol
+from pipeline.batch.run import Run, start
 from pipeline.config import PipelineError
+from pipeline.evaluation import metrics, protocol
 from pipeline.files import replacing
-from pipeline.job import Run, start
 
 # What is searched for: the mean of nDCG and recall at this length, over all numbers of favourites.
 LENGTH = {"strangers": 10, "histories": 20}

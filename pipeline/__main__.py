@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline import analyst, archive, comparison, readiness, release, serving
 from pipeline import config as configuration
 from pipeline.config import PipelineError, RefusedError
-from pipeline.export import FORMS, export
-from pipeline.recommend import AmbiguousTitleError, Match, Recommender, named
-from pipeline.sessions import Sessions, ratings_of, write_ratings
+from pipeline.release import archive, changes, database, store
+from pipeline.release.export import FORMS, export
+from pipeline.serving import analyst, readiness
+from pipeline.serving.recommender import AmbiguousTitleError, Match, Recommender, named
+from pipeline.serving.sessions import Sessions, ratings_of, write_ratings
 from pipeline.terminal import console, matches_table, recommendations_table, table
 
 COMMANDS = (
@@ -97,21 +98,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _recommend(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    recommender = Recommender(release.release_dir(warehouse))
+    recommender = Recommender(store.release_dir(warehouse))
     favourites = [_resolve(recommender, title) for title in options.titles]
     rows = recommender.recommend([movie.movie_id for movie in favourites], options.k)
     console.print(recommendations_table([named(movie) for movie in favourites], rows))
 
 
 def _search(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    matches = Recommender(release.release_dir(warehouse)).search(" ".join(options.text), options.k)
+    matches = Recommender(store.release_dir(warehouse)).search(" ".join(options.text), options.k)
     if not matches:
         raise PipelineError(f"no title like '{' '.join(options.text)}' in this catalogue; try fewer words")
     console.print(matches_table(matches))
 
 
 def _similar(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    recommender = Recommender(release.release_dir(warehouse))
+    recommender = Recommender(store.release_dir(warehouse))
     movie = _resolve(recommender, options.title)
     rows = recommender.similar(movie.movie_id, options.k)
     if not rows:
@@ -122,14 +123,14 @@ def _similar(options: argparse.Namespace, warehouse: Path, console: Console) -> 
 
 def _sql(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
     bounds = analyst.Bounds(**vars(options.config.sql))
-    answer = Recommender(release.release_dir(warehouse)).query(options.statement, bounds)
+    answer = Recommender(store.release_dir(warehouse)).query(options.statement, bounds)
     console.print(table(answer.columns, answer.rows))
     if answer.cut:
         print(f"{analyst.cut_in_words(answer)}; --set sql.rows=N shows more", file=sys.stderr)
 
 
 def _export(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    folder = release.release_dir(warehouse, options.release)
+    folder = store.release_dir(warehouse, options.release)
     written = export(folder, options.to, options.k)
     print(f"wrote {written.n_lists:,} lists of release {folder.name} to {options.to}, {written.n_bytes:,} bytes")
     if options.to.suffix == ".resp":
@@ -137,7 +138,7 @@ def _export(options: argparse.Namespace, warehouse: Path, console: Console) -> N
 
 
 def _releases(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    releases = release.list_releases(warehouse)
+    releases = store.list_releases(warehouse)
     if not releases:
         raise PipelineError(f"{warehouse}: no release has been published here yet; run ./spark-submit.sh")
     headings = ["release", "live", "movies", "neighbours", "made from"]
@@ -147,7 +148,7 @@ def _releases(options: argparse.Namespace, warehouse: Path, console: Console) ->
     if not options.verify:
         console.print(table(headings, lines))
         return
-    wrong = {row.release_id: release.verify(warehouse, row.release_id) for row in releases}
+    wrong = {row.release_id: store.verify(warehouse, row.release_id) for row in releases}
     checked = [(*line, "; ".join(wrong[line[0]][:3]) or "whole") for line in lines]
     console.print(table([*headings, "checked"], checked))
     if damaged := [release_id for release_id, found in wrong.items() if found]:
@@ -155,16 +156,16 @@ def _releases(options: argparse.Namespace, warehouse: Path, console: Console) ->
             f"{warehouse}: {len(damaged)} of {len(wrong)} releases are not as they were published ({damaged[0]}); "
             "make another live: python -m pipeline rollback RELEASE_ID"
         )
-    release.release_dir(warehouse)  # says what is wrong where none is live
+    store.release_dir(warehouse)  # says what is wrong where none is live
 
 
 def _gates(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    refused = warehouse / release.BUILDING
-    if options.release == release.BUILDING or (not options.release and (refused / serving.DATABASE).exists()):
-        folder, live = refused, release.comparable(warehouse, release.read_manifest(refused))
+    refused = warehouse / store.BUILDING
+    if options.release == store.BUILDING or (not options.release and (refused / database.DATABASE).exists()):
+        folder, live = refused, store.comparable(warehouse, store.read_manifest(refused))
     else:
-        folder, live = release.release_dir(warehouse, options.release), None
-    gates = serving.gates_of(folder, live=live)
+        folder, live = store.release_dir(warehouse, options.release), None
+    gates = database.gates_of(folder, live=live)
     lines = [(gate.name, gate.question, "; ".join(gate.found) or "nothing") for gate in gates]
     console.print(table(["gate", "asks", "found"], lines, f"Gates of {folder}"))
     if live is None:
@@ -174,10 +175,10 @@ def _gates(options: argparse.Namespace, warehouse: Path, console: Console) -> No
 
 
 def _changes(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    new = release.release_dir(warehouse, options.new)
-    old = release.release_dir(warehouse, options.old or release.before(warehouse, new.name))
-    found = comparison.changes(old, new)
-    print(f"{new.name}: {comparison.changes_in_words(found)}")
+    new = store.release_dir(warehouse, options.new)
+    old = store.release_dir(warehouse, options.old or store.before(warehouse, new.name))
+    found = changes.changes(old, new)
+    print(f"{new.name}: {changes.changes_in_words(found)}")
     movers = [(row["title"], row["year"], row["n_before"], row["n_after"]) for row in found["movers"]]
     lists = [(row["title"], row["year"], f"{row['overlap']:.0%}") for row in found["lists"]]
     titles = [(row["what"], row["title"], row["year"]) for row in found["titles"]]
@@ -191,7 +192,7 @@ def _changes(options: argparse.Namespace, warehouse: Path, console: Console) -> 
 
 
 def _rollback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    console.print(f"live is now {release.rollback(warehouse, options.release_id)}")
+    console.print(f"live is now {store.rollback(warehouse, options.release_id)}")
 
 
 def _pack(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
@@ -215,7 +216,7 @@ def _feedback(options: argparse.Namespace, warehouse: Path, console: Console) ->
     else:
         ratings = ratings_of(_opened(options).feedback(), worst=data.min_rating, best=data.max_rating)
     if data.ids == "string" and ratings:
-        names = Recommender(release.release_dir(warehouse)).item_ids([int(row.movie_id) for row in ratings])
+        names = Recommender(store.release_dir(warehouse)).item_ids([int(row.movie_id) for row in ratings])
         ratings = [row._replace(movie_id=names[row.movie_id]) for row in ratings if row.movie_id in names]
     path = write_ratings(ratings, options.out)
     print(f"wrote {len(ratings):,} ratings by {len({row.user_id for row in ratings}):,} visitors to {path}")

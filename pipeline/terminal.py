@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.recommend import Match, Recommendation
+from pipeline.serving.recommender import Match, Recommendation
 
 FILE_WIDTH = 140  # columns where the output goes to a file or a pipe
 

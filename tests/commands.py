@@ -23,13 +23,15 @@ from tests.conftest import ROOT
 RUN = "run"  # by every test run, in a copy of the project with a release
 EXHAUSTIVE = "run with -m exhaustive"
 SERVES = "started with -m exhaustive, until it answers"
-CLUSTER = "needs a cluster of several machines; tests/test_cluster.py runs the same jobs on one of its own"
-WITHOUT_SPARK = "tests/test_docs.py types these three, with -m exhaustive"
+CLUSTER = "needs a cluster of several machines; tests/jobs/test_cluster.py runs the same jobs on one of its own"
+WITHOUT_SPARK = "tests/project/test_docs.py types these three, with -m exhaustive"
 HOOKS = "needs a git repository, and pre-commit unpinned; its hooks are what run-tests.sh does first"
-SHOP = "tests/test_your_data.py runs everything on this page, and compares what is printed"
-UNITS = "changes what systemd starts; tests/test_schedule.py has folders of its own, and runs what the units start"
-SHELL = "tests/test_warehouse.py runs the block, and compares what is printed"
-NETWORK = "needs the network; tests/test_download.py runs it against a server of its own"
+SHOP = "tests/jobs/test_your_data.py runs everything on this page, and compares what is printed"
+UNITS = (
+    "changes what systemd starts; tests/project/test_schedule.py has folders of its own, and runs what the units start"
+)
+SHELL = "tests/release/test_database.py runs the block, and compares what is printed"
+NETWORK = "needs the network; tests/data/test_download.py runs it against a server of its own"
 
 # Every command of an sh block, by page, as it begins. Commands of console blocks are run, and what they print is
 # compared, unless they stand here.
@@ -68,12 +70,12 @@ HOW = {
     },
     "docs/deploy.md": {
         ".venv/bin/python -m pipeline pack": RUN,
-        ".venv/bin/python -m pipeline fetch": "needs a server with a release; tests/test_archive.py has one of its own",
+        ".venv/bin/python -m pipeline fetch": "needs a server with a release; tests/release/test_archive.py has one",
         "./hosting/install.sh .venv-page": WITHOUT_SPARK,
         ".venv-page/bin/python -m pipeline fetch": WITHOUT_SPARK,
         ".venv-page/bin/python -m streamlit run app/server.py": WITHOUT_SPARK,
         ".venv/bin/python -m streamlit run app/server.py": SERVES,
-        ".venv/bin/python -m pipeline ready": "asks the server of the line before; tests/test_readiness.py has its own",
+        ".venv/bin/python -m pipeline ready": "asks the server before it; tests/serving/test_readiness.py has one",
         "./audit.sh": "needs the network, and fails when a vulnerability becomes known",
     },
     "docs/how-it-works.md": {
@@ -81,18 +83,18 @@ HOW = {
         ".venv/bin/python docs/how_it_works.py": EXHAUSTIVE,
     },
     "docs/imdb.md": {
-        "./spark-submit.sh jobs/enrich_imdb.py": "needs IMDb's files; tests/test_imdb.py makes some of the same form",
+        "./spark-submit.sh jobs/enrich_imdb.py": "needs IMDb's files; tests/data/test_imdb.py makes some",
         "./spark-submit.sh jobs/evaluate.py": EXHAUSTIVE,
     },
     "docs/operations.md": {"./spark-submit.sh jobs/run_pipeline.py --conf my.yaml": EXHAUSTIVE},
     "docs/page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
     "docs/schedule.md": {
-        "{ crontab": "changes the crontab; tests/test_schedule.py has one of its own, and runs the line as cron does",
+        "{ crontab": "changes the crontab; tests/project/test_schedule.py has one, and runs the line as cron does",
         "sed": UNITS,
         "sudo": UNITS,
-        "docker compose": "needs docker; its parts are tested each for itself, tests/test_containers.py",
-        "./spark-submit.sh --set 'data.more_ratings": "needs a reader's own files; tests/test_ingest.py has some",
-        ".venv/bin/python -m pipeline changes": "needs two releases; tests/test_changes.py has two",
+        "docker compose": "needs docker; its parts are tested each for itself, tests/project/test_containers.py",
+        "./spark-submit.sh --set 'data.more_ratings": "needs a reader's own files; tests/data/test_checks.py has some",
+        ".venv/bin/python -m pipeline changes": "needs two releases; tests/release/test_changes.py has two",
     },
     "docs/sql-page.md": {".venv/bin/python -m streamlit run app/streamlit_app.py": SERVES},
     "docs/warehouse.md": {

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import release, schemas
+from pipeline import schemas
+from pipeline.release import store
 
-# Many inputs, the same ones on every run; tests/test_fuzz.py says how to try far more, new ones each time.
+# Many inputs, the same ones on every run; tests/data/test_fuzz.py says how to try far more, new ones each time.
 hypothesis.settings.register_profile("ci", max_examples=60, derandomize=True)
 hypothesis.settings.register_profile("exhaustive", max_examples=5000)
 hypothesis.settings.load_profile("ci")
@@ -34,7 +35,7 @@ WITHOUT_BLAS = ["--conf", "spark.driver.extraJavaOptions=-Xss16m"]  # as a clust
 # These files take minutes each: begun last, one of them would keep a single processor busy when all else is done.
 LONG = [
     "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_runs.py", "test_cluster.py", "test_browser.py",
-    "test_schedule.py", "test_your_data.py", "test_factors.py",
+    "test_schedule.py", "test_your_data.py", "test_als.py",
 ]  # fmt: skip
 ARROW_TYPES = {
     "int": pa.int32(),
@@ -64,7 +65,7 @@ def spark(tmp_path_factory):
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     from pyspark.sql import SparkSession
 
-    from pipeline.job import SESSION
+    from pipeline.batch.run import SESSION
 
     builder = SparkSession.builder.master("local[2]").config("spark.driver.extraJavaOptions", "-Xss16m")
     lines = (ROOT / "conf" / "spark-local.conf").read_text().splitlines()
@@ -105,7 +106,7 @@ def run(spark):
         printed, code = io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, contextlib.chdir(ROOT):
             patch.setattr(sys, "argv", [str(ROOT / script), *map(str, arguments)])
-            patch.setattr("pipeline.job.leave", leave)
+            patch.setattr("pipeline.batch.run.leave", leave)
             patch.setattr(type(spark), "stop", lambda _: None)
             handler = signal.getsignal(signal.SIGINT)
             try:
@@ -183,12 +184,12 @@ POPULARITY = [
 ]  # fmt: skip
 
 
-def write_build(warehouse: Path, **tables: list[tuple]) -> release.Build:
+def write_build(warehouse: Path, **tables: list[tuple]) -> store.Build:
     """Begin a build that holds the tables above, or those given instead."""
-    return fill(release.Build.start(warehouse), **tables)
+    return fill(store.Build.start(warehouse), **tables)
 
 
-def fill(build: release.Build, **tables: list[tuple]) -> release.Build:
+def fill(build: store.Build, **tables: list[tuple]) -> store.Build:
     """Write the tables above, or those given instead, into a build."""
     rows = {"movies": MOVIES, "neighbours": NEIGHBOURS, "popularity": POPULARITY, "rejected": []}
     rows["item_factors"] = [(movie, [1.0, 0.5]) for movie in (1, 2, 3, 5)]

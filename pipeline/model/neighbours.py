@@ -1,0 +1,376 @@
+"""Exact top-K neighbour lists: every movie's vector against every candidate's, block by block."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipeline import schemas
+from pipeline.model.blas import faiss
+from pipeline.model.task_files import Parts
+
+SLACK = 16  # neighbours beyond k: rounding then hardly ever hides one of the best k behind the last one found
+TILE = 512  # queries and items that faiss multiplies at once: their products, 1 MiB, stay near the processor
+SAMPLE = 1000  # movies whose exact lists an approximate search is set by, and others that it is measured by
+PAIRS_AT_ONCE = 65_536  # pairs whose vectors are gathered at a time
+CUTS = ("query_block", "item_block", "piece_mib")  # the knobs that cuts takes
+PAIR_COLUMNS = ("pair_movies", "pair_ids", "pair_similarities")
+
+NEIGHBOURS = pa.schema(
+    [
+        ("movie_id", pa.int32()),
+        ("neighbour_id", pa.int32()),
+        ("rank", pa.int16()),
+        ("similarity", pa.float32()),
+    ]
+)
+PACKED_LISTS = "query_block int, ids binary, best_ids binary, similarities binary"
+
+
+def neighbours_table(
+    vectors: DataFrame,
+    candidates: DataFrame,
+    only: DataFrame | None = None,
+    pairs: DataFrame | None = None,
+    *,
+    k: int,
+    query_blocks: int,
+    item_blocks: int,
+    pieces: int = 1,
+    parts: Parts | None = None,
+) -> DataFrame:
+    """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j, plus
+    what pairs adds to it.
+
+    vectors: movie_id, query, candidate array<float>; candidates: movie_id of the movies that may be recommended;
+    only: movie_id of the movies whose lists are wanted, None for all; pairs: movie_id, ids (int32) and
+    similarities (float32, 0 or more) packed as binary, what single pairs have on top of their inner product;
+    parts: where the tasks are to write the rows, whose names are then what is returned.
+    One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
+    own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
+
+    The movies are cut into query_blocks, the candidates into item_blocks and these into pieces. A task answers one
+    block of queries: it sees one block of candidates after the other and keeps the best k so far. With one piece,
+    all candidates' vectors, 4 n r bytes for n of length r, are broadcast to every executor; with more, a task
+    meets one piece, 4 n r / pieces bytes, and a second step merges the lists of the pieces. The lists depend on the
+    vectors and pairs alone, not on how they were cut.
+
+    Memory of a task's Python, with q queries, c candidates and p pairs per block: 4 r (q + 2c) + 24 q (k + SLACK)
+    + 50 p bytes, and twice what Spark sends at once: spark.sql.execution.arrow.maxBytesPerBatch and one pair of
+    blocks, 4 r (q + c). Memory of its JVM: the piece. Of the second step's Python: 32 q k bytes, and twice what
+    Spark sends at once, lists of 8 q k. Of these none grows with n; movie ids alone are broadcast whole.
+    """
+    recommendable = vectors.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
+    wanted = vectors if only is None else vectors.join(F.broadcast(only), "movie_id", how="left_semi")
+    # Only ids pass through the one task that numbers them.
+    query_block = F.broadcast(wanted.select("movie_id", _in_order(query_blocks).alias("block")))
+    queries = _packed(wanted.join(query_block, "movie_id", how="inner"), "query")
+    if pairs is not None:
+        packed = _packed_pairs(pairs.join(query_block, "movie_id", how="inner"))
+        queries = queries.join(packed, "query_block", how="left")
+    queries = queries.repartitionById(query_blocks, "query_block")
+    item_blocks = pieces * -(-item_blocks // pieces)  # the same number in every piece
+    item_block = F.pmod(F.xxhash64("movie_id"), F.lit(item_blocks)).cast("int")
+    items = _packed(recommendable.withColumn("block", item_block), "candidate")
+
+    def searched(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, "TopK"]]:
+        faiss.omp_set_num_threads(1)  # Spark runs a task on every core already
+        faiss.cvar.distance_compute_blas_query_bs = faiss.cvar.distance_compute_blas_database_bs = TILE
+        best: dict[int, TopK] = {}
+        for batch in batches:
+            for row in range(batch.num_rows):
+                block = batch.column("query_block")[row].as_py()
+                if block not in best:
+                    ids, queries = _unpacked(batch, "query", row)
+                    best[block] = TopK(ids, queries, k, _unpacked_pairs(batch, ids, row))
+                best[block].add(*_unpacked(batch, "candidate", row))
+        for block in sorted(best):
+            yield block, best[block]
+
+    def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return (lists.as_batch() for _, lists in searched(batches))
+
+    def search_piece(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return (lists.packed(block) for block, lists in searched(batches))
+
+    def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        best: dict[int, Lists] = {}
+        for batch in batches:
+            for row in range(batch.num_rows):
+                ids, best_ids, similarities = _unpacked_lists(batch, row)
+                lists = best.setdefault(batch.column("query_block")[row].as_py(), Lists(ids, k))
+                lists.merge(best_ids, similarities)
+        for block in sorted(best):
+            yield best[block].as_batch()
+
+    def made_by(lists: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]], table: DataFrame) -> DataFrame:
+        if parts is None:
+            return table.mapInArrow(lists, schemas.spark_schema("neighbours"))
+        return table.mapInArrow(lambda batches: parts.write(lists(batches)), parts.COLUMNS)
+
+    if pieces == 1:
+        return made_by(search, queries.crossJoin(F.broadcast(items)))
+    cut = items.repartitionById(pieces, F.col("candidate_block") % pieces)
+    # This hint makes a task of every partition of queries and every piece.
+    lists = queries.crossJoin(cut.hint("shuffle_replicate_nl")).mapInArrow(search_piece, PACKED_LISTS)
+    return made_by(merge, lists.repartitionById(query_blocks, "query_block"))
+
+
+def movies_sample(vectors: DataFrame, purpose: str, size: int = SAMPLE) -> DataFrame:
+    """Return movie_id of so many movies, the same on every run; another sample for another purpose."""
+    return vectors.select("movie_id").orderBy(F.xxhash64(F.lit(purpose), "movie_id"), "movie_id").limit(size)
+
+
+def longest_candidates(vectors: DataFrame, candidates: DataFrame, exact: DataFrame, *, recall: float) -> DataFrame:
+    """Return movie_id of the candidates with the longest vectors, so many that they are a share recall of exact lists.
+
+    exact: lists of a sample of the movies. A large inner product takes a long vector, and where lengths differ much
+    (spectral, whitened), most candidates are too short for any list: an exact search among the others is the
+    approximate one. Where all vectors are equally long (cosine) it wins nothing, and keeps recall all the same.
+    """
+    lengths = vectors.select("movie_id", F.vector_norm("candidate").alias("length"))
+    lengths = lengths.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
+    listed = exact.select(F.col("neighbour_id").alias("movie_id")).join(lengths, "movie_id", how="inner")
+    least = listed.agg(F.percentile("length", 1 - recall).alias("least"))
+    return lengths.crossJoin(F.broadcast(least)).where("length >= least").select("movie_id")
+
+
+def recall_of(lists: DataFrame, exact: DataFrame) -> float | None:
+    """Return the share of exact lists that is in lists as well, None when they are empty. Runs a Spark job."""
+    pair = ["movie_id", "neighbour_id"]
+    found = exact.select(*pair).join(lists.select(*pair, F.lit(1).alias("found")), pair, how="left")
+    return found.agg(F.count("found") / F.count("*")).head()[0]
+
+
+def cuts(
+    n_queries: int, n_candidates: int, length: int, *, cores: int, query_block: int, item_block: int, piece_mib: int
+) -> dict[str, int]:
+    """Return query_blocks, item_blocks and pieces: blocks of at most so many movies, as many blocks of queries for
+    every core, so that none waits at the end, and pieces of at most piece_mib MiB of vectors of this length."""
+    return {
+        "query_blocks": cores * max(1, -(-n_queries // (query_block * cores))),
+        "item_blocks": max(1, -(-n_candidates // item_block)),
+        "pieces": max(1, -(-4 * n_candidates * length // (piece_mib << 20))),
+    }
+
+
+class Pairs(NamedTuple):
+    """What single pairs have on top of their inner product: row of the query int64 [p], item id int32 [p] and
+    similarity float32 [p], 0 or more."""
+
+    rows: np.ndarray
+    ids: np.ndarray
+    similarities: np.ndarray
+
+
+class Lists:
+    """The best k items seen so far for each of some queries: best_ids int32 and best float32, [q, at most k], the best
+    first, ties by id, filled up with similarity -inf."""
+
+    def __init__(self, ids: np.ndarray, k: int) -> None:
+        """ids: int32 [q]."""
+        self.ids, self.k = ids, k
+        self.best_ids = np.empty((len(ids), 0), np.int32)
+        self.best = np.empty((len(ids), 0), np.float32)
+
+    def merge(self, ids: np.ndarray, similarities: np.ndarray) -> None:
+        """Take the best of other items into account, as they stand in Lists. ids int32, similarities float32 [q, m]."""
+        if self.best.size:
+            ids = np.hstack([self.best_ids, ids])
+            similarities = np.hstack([self.best, similarities])
+            ids, similarities = _sorted_rows(ids, similarities)
+        self.best_ids, self.best = ids[:, : self.k], similarities[:, : self.k]
+
+    def packed(self, block: int) -> pa.RecordBatch:
+        """Return one row of PACKED_LISTS."""
+        arrays = (np.ascontiguousarray(array).tobytes() for array in (self.ids, self.best_ids, self.best))
+        columns = [pa.array([block], pa.int32()), *(pa.array([array], pa.binary()) for array in arrays)]
+        return pa.RecordBatch.from_arrays(columns, names=["query_block", "ids", "best_ids", "similarities"])
+
+    def as_batch(self) -> pa.RecordBatch:
+        """Return the lists as rows of the neighbours table, sorted by movie_id, rank."""
+        real = np.isfinite(self.best)
+        rank = np.broadcast_to(np.arange(1, self.best.shape[1] + 1, dtype=np.int16), self.best.shape)
+        movie = np.broadcast_to(self.ids[:, None], self.best.shape)
+        columns = [movie[real], self.best_ids[real], rank[real], self.best[real]]
+        return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=NEIGHBOURS)
+
+
+class TopK(Lists):
+    """The best k items for each of a block of queries, found block of items by block of items.
+
+    similarity is the float32 inner product as faiss computes it for a single pair: the same two vectors give
+    the same bits in whatever block they meet, so that ties are ties and lists do not depend on the blocks.
+    """
+
+    def __init__(self, ids: np.ndarray, vectors: np.ndarray, k: int, pairs: Pairs | None = None) -> None:
+        """ids: int32 [q]; vectors: float32 [q, rank], finite, else ValueError."""
+        _require_finite(vectors)
+        super().__init__(ids, k)
+        self.vectors, self.pairs = vectors, pairs
+
+    def add(self, item_ids: np.ndarray, items: np.ndarray) -> None:
+        """Take a block of items into account. item_ids: int32 [c], rising; items: float32 [c, rank]."""
+        _require_finite(items)
+        ids, similarities = top_k(self.ids, self.vectors, item_ids, items, self.k)
+        if self.pairs is not None:
+            ids, similarities = self._with_pairs(self.pairs, ids, similarities, item_ids, items)
+        self.merge(ids, similarities)
+
+    def _with_pairs(
+        self, pairs: Pairs, ids: np.ndarray, similarities: np.ndarray, item_ids: np.ndarray, items: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best k of a block's best by inner product alone, [q, m], and of the pairs with these items.
+
+        Nothing else can be among the best: pairs only add, and what stands in no pair is beaten by its own list.
+        """
+        position = np.minimum(np.searchsorted(item_ids, pairs.ids), len(item_ids) - 1)
+        here = item_ids[position] == pairs.ids
+        rows, paired, position = pairs.rows[here], pairs.ids[here], position[here]
+        added = pairs.similarities[here]
+        for begin in range(0, len(rows), PAIRS_AT_ONCE):
+            part = slice(begin, begin + PAIRS_AT_ONCE)
+            queries = self.vectors[rows[part]]
+            added[part] += _pair_similarities(queries, items, position[part, None].astype(np.int64))[:, 0]
+        # Below the k-th best by inner product alone there is nothing to win.
+        good = added >= (similarities[rows, self.k - 1] if similarities.shape[1] == self.k else -np.inf)
+        rows, paired, added = rows[good], paired[good], added[good]
+        every_row = np.repeat(np.arange(len(ids)), ids.shape[1])
+        alone = ~np.isin((every_row << 32) + ids.ravel(), (rows << 32) + paired)
+        rows = np.concatenate([every_row[alone], rows])
+        flat_ids = np.concatenate([ids.ravel()[alone], paired])
+        flat = np.concatenate([similarities.ravel()[alone], added])
+        order = np.lexsort((flat_ids, -flat, rows))
+        rows, flat_ids, flat = rows[order], flat_ids[order], flat[order]
+        column = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        kept = column < self.k
+        width = min(self.k, int(column.max(initial=-1)) + 1)
+        ids, similarities = np.zeros((len(ids), width), np.int32), np.full((len(ids), width), -np.inf, np.float32)
+        ids[rows[kept], column[kept]], similarities[rows[kept], column[kept]] = flat_ids[kept], flat[kept]
+        return ids, similarities
+
+
+def top_k(
+    query_ids: np.ndarray, queries: np.ndarray, item_ids: np.ndarray, items: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids int32 and similarities float32, both [q, at most k], best first, ties by id, never oneself.
+
+    query_ids [q], queries [q, rank]; item_ids [c] rising, items [c, rank]; all float32 and finite. Where a
+    list is shorter than its row, it is filled up with similarity -inf.
+
+    faiss finds the k + SLACK best by matrix product, whose rounding depends on the shape of the matrices;
+    they are scored again pair by pair. Only where rounding could hide one of the best k behind the last one
+    found, the row is searched exhaustively.
+    """
+    found = min(k + 1 + SLACK, len(items))
+    rough, positions = faiss.knn(queries, items, found, metric=faiss.METRIC_INNER_PRODUCT)
+    similarities = _pair_similarities(queries, items, positions)
+    ids = item_ids[positions]
+    ids, similarities = _without_self(query_ids, ids, similarities)
+    ids, similarities = _sorted_rows(ids, similarities)
+    if found < len(items):
+        longest = np.sqrt(np.einsum("ij,ij->i", items, items).max())
+        lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries))
+        rounding = 2.0**-23 * items.shape[1] * lengths * longest
+        for row in np.flatnonzero(similarities[:, k - 1] <= rough[:, -1] + rounding):
+            every = np.arange(len(items), dtype=np.int64)[None, :]
+            exact = _pair_similarities(queries[row : row + 1], items, every)[0]
+            exact[item_ids == query_ids[row]] = -np.inf
+            order = np.lexsort((item_ids, -exact))[:k]
+            ids[row, :k], similarities[row, :k] = item_ids[order], exact[order]
+    return ids[:, :k], similarities[:, :k]
+
+
+def _pair_similarities(queries: np.ndarray, items: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return the inner products, float32 [q, m], of each query with the items at its positions, int64 [q, m]."""
+    result = np.empty(positions.shape, np.float32)
+    pointers = [faiss.swig_ptr(array) for array in (result, queries, items, positions)]
+    faiss.fvec_inner_products_by_idx(*pointers, items.shape[1], *positions.shape)
+    return result
+
+
+def _without_self(query_ids: np.ndarray, ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take the query itself out of its row: what follows moves up, and the row ends with similarity -inf."""
+    own = ids == query_ids[:, None]
+    width = ids.shape[1]
+    own_column = np.where(own.any(axis=1), own.argmax(axis=1), width)[:, None]
+    columns = np.arange(width)
+    shifted = np.minimum(columns + (columns >= own_column), width - 1)
+    ids = np.take_along_axis(ids, shifted, axis=1)
+    similarities = np.take_along_axis(similarities, shifted, axis=1)
+    similarities[own_column[:, 0] < width, -1] = -np.inf
+    return ids, similarities
+
+
+def _sorted_rows(ids: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows with the largest similarity first, ties by id; most rows come in order and stay untouched."""
+    left, right = similarities[:, :-1], similarities[:, 1:]
+    rows = np.flatnonzero(((left < right) | ((left == right) & (ids[:, :-1] > ids[:, 1:]))).any(axis=1))
+    order = np.lexsort((ids[rows], -similarities[rows]), axis=1)
+    ids[rows] = np.take_along_axis(ids[rows], order, axis=1)
+    similarities[rows] = np.take_along_axis(similarities[rows], order, axis=1)
+    return ids, similarities
+
+
+def _packed(vectors: DataFrame, name: str) -> DataFrame:
+    """Return one row per block of movies: <name>_block, and their _ids and _vectors (binary) in order of movie_id."""
+
+    def pack(movies: pa.Table) -> pa.Table:
+        movies = movies.sort_by("movie_id").combine_chunks()
+        ids = movies.column("movie_id").to_numpy().astype(np.int32)
+        vectors = movies.column(name).combine_chunks().flatten().to_numpy().astype(np.float32)
+        columns = [movies.column("block")[:1], pa.array([ids.tobytes()]), pa.array([vectors.tobytes()])]
+        return pa.table(columns, names=[f"{name}_{part}" for part in ("block", "ids", "vectors")])
+
+    schema = f"{name}_block int, {name}_ids binary, {name}_vectors binary"
+    return vectors.select("movie_id", name, "block").groupBy("block").applyInArrow(pack, schema)
+
+
+def _packed_pairs(pairs: DataFrame) -> DataFrame:
+    """Return one row per block: query_block, pair_movies, pair_ids, pair_similarities (binary)."""
+
+    def pack(pairs: pa.Table) -> pa.Table:
+        pairs = pairs.sort_by("movie_id")
+        ids, similarities = (pairs.column(name).to_pylist() for name in ("ids", "similarities"))
+        movies = np.repeat(pairs.column("movie_id").to_numpy(), [len(packed) // 4 for packed in ids]).astype(np.int32)
+        packed = [pa.array([packed]) for packed in (movies.tobytes(), b"".join(ids), b"".join(similarities))]
+        return pa.table([pairs.column("block").combine_chunks()[:1], *packed], names=["query_block", *PAIR_COLUMNS])
+
+    schema = "query_block int, " + ", ".join(f"{name} binary" for name in PAIR_COLUMNS)
+    return pairs.groupBy("block").applyInArrow(pack, schema)
+
+
+def _unpacked_pairs(batch: pa.RecordBatch, query_ids: np.ndarray, row: int) -> Pairs | None:
+    """Return the pairs of a packed block of queries; None when the batch knows none."""
+    if PAIR_COLUMNS[0] not in batch.schema.names or not batch.column(PAIR_COLUMNS[0])[row].is_valid:
+        return None
+    buffers = [batch.column(name)[row].as_buffer() for name in PAIR_COLUMNS]
+    movies, ids, similarities = map(np.frombuffer, buffers, (np.int32, np.int32, np.float32))
+    return Pairs(np.searchsorted(query_ids, movies), ids, similarities)
+
+
+def _unpacked_lists(batch: pa.RecordBatch, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ids, best_ids and similarities of a row of PACKED_LISTS, as they stand in Lists."""
+    buffers = [batch.column(name)[row].as_buffer() for name in ("ids", "best_ids", "similarities")]
+    ids, best_ids, similarities = map(np.frombuffer, buffers, (np.int32, np.int32, np.float32))
+    return ids, best_ids.reshape(len(ids), -1), similarities.reshape(len(ids), -1)
+
+
+def _in_order(blocks: int) -> Column:
+    """Return the movie's block, 0 to blocks - 1: cut evenly in order of movie_id."""
+    return F.ntile(blocks).over(Window.orderBy("movie_id")) - 1
+
+
+def _unpacked(batch: pa.RecordBatch, name: str, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a packed block's ids, int32 [n], and vectors, float32 [n, rank]; views of the batch, not copies."""
+    ids = np.frombuffer(batch.column(f"{name}_ids")[row].as_buffer(), np.int32)
+    vectors = np.frombuffer(batch.column(f"{name}_vectors")[row].as_buffer(), np.float32)
+    return ids, vectors.reshape(len(ids), -1)
+
+
+def _require_finite(vectors: np.ndarray) -> None:
+    if not np.isfinite(vectors).all():
+        raise ValueError("the vectors hold NaN or infinity; try a smaller als.alpha or a larger als.regParam")

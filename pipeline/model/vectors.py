@@ -1,0 +1,71 @@
+"""From item factors to the vectors whose inner product is the similarity of two movies: cosine and whitened."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from pipeline.model.arrays import as_lists, as_matrix, unit_rows
+from pipeline.schemas import VECTORS
+
+GRAM_ROWS = 4096  # rows summed at once: fixed, so that the sum does not depend on the batches Spark sends
+
+
+def cosine_vectors(item_factors: DataFrame) -> DataFrame:
+    """Return movie_id, query, candidate (the same): the factors at length 1; factors of length 0 stay 0."""
+    return _mapped(item_factors, unit_rows)
+
+
+def whitened_vectors(item_factors: DataFrame, *, whitening: float) -> DataFrame:
+    """Return movie_id, query, candidate (the same): z = L'f with LL' = (F'F + whitening * trace(F'F) / rank * I)^-1.
+
+    F is the n x rank matrix of all factors. z_i'z_j is the linear part of how liking i moves the prediction for j
+    when implicit ALS folds in a new user (Hu, Koren, Volinsky 2008). Runs one small Spark job for F'F, rank x rank,
+    the only thing that reaches the driver.
+    """
+    matrix = whitening_matrix(gram_matrix(item_factors), whitening)
+    return _mapped(item_factors, lambda factors: factors @ matrix)
+
+
+def gram_matrix(item_factors: DataFrame) -> np.ndarray:
+    """Return F'F, float64 [rank, rank], summed in order of movie_id by one task that holds GRAM_ROWS rows."""
+
+    def gram(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        total, rest = None, np.empty((0, 0))
+        for batch in batches:
+            if batch.num_rows:
+                rows = as_matrix(batch.column("factors")).astype(np.float64)
+                rest = np.vstack([rest, rows]) if rest.size else rows
+                while len(rest) >= GRAM_ROWS:
+                    part, rest = rest[:GRAM_ROWS], rest[GRAM_ROWS:]
+                    total = part.T @ part if total is None else total + part.T @ part
+        if rest.size:
+            total = rest.T @ rest if total is None else total + rest.T @ rest
+        if total is not None:
+            yield pa.RecordBatch.from_arrays([as_lists(total, pa.float64())], names=["row"])
+
+    ordered = item_factors.select("movie_id", "factors").coalesce(1).sortWithinPartitions("movie_id")
+    return np.array([row.row for row in ordered.mapInArrow(gram, "row array<double>").collect()])
+
+
+def whitening_matrix(gram: np.ndarray, whitening: float) -> np.ndarray:
+    """Return L, float64 [rank, rank], with LL' = (gram + whitening * trace(gram) / rank * I)^-1.
+
+    Raises ValueError when the factors are all zero or not finite.
+    """
+    ridge = whitening * np.trace(gram) / len(gram)
+    if not np.isfinite(ridge) or np.trace(gram) == 0:
+        raise ValueError("the item factors are zero or not finite; try a smaller als.alpha or a larger als.regParam")
+    return np.linalg.cholesky(np.linalg.inv(gram + ridge * np.eye(len(gram))))
+
+
+def _mapped(item_factors: DataFrame, function: Callable[[np.ndarray], np.ndarray]) -> DataFrame:
+    def transform(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if batch.num_rows:
+                vectors = as_lists(function(as_matrix(batch.column("factors"))))
+                columns = [batch.column("movie_id"), vectors, vectors]
+                yield pa.RecordBatch.from_arrays(columns, names=["movie_id", "query", "candidate"])
+
+    return item_factors.select("movie_id", "factors").mapInArrow(transform, VECTORS)
