@@ -91,6 +91,9 @@ RANGES = {
 }
 
 
+Settings = SimpleNamespace
+
+
 class PipelineError(Exception):
     """A mistake a person can mend. The message is one line: what, where, and the command that fixes it."""
 
