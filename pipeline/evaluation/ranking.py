@@ -32,7 +32,7 @@ def ranked(
     lists = []
     for begin in range(0, len(favourites), BULK):
         part = [ids.tolist() for ids in favourites[begin : begin + BULK]]
-        known = seen[begin : begin + BULK] if seen else [()] * len(part)
+        known = seen[begin : begin + BULK] if seen else [np.empty(0, np.int32)] * len(part)
         query = (
             "select request, movie_id from ranked(?::int[][], k := ?::int) order by request, tier, score desc, movie_id"
         )

@@ -278,14 +278,12 @@ def _joined(rows: pa.Table | pa.RecordBatch, name: str, kind: type) -> np.ndarra
     return np.frombuffer(joined, kind)
 
 
-def _row(schema: str, *values: int | bytes | np.ndarray) -> pa.Table:
-    """Return one row of a schema, arrays as binary."""
-    fields = [field.split() for field in schema.split(", ")]
+def _row(schema: str, *values: int | np.integer | bytes | np.ndarray) -> pa.Table:
+    """Return one row of a schema: integers as int32, arrays as binary."""
     columns = [
-        pa.array([value], pa.int32()) if kind == "int" else _as_binary(value)
-        for value, (_, kind) in zip(values, fields, strict=True)
+        pa.array([value], pa.int32()) if isinstance(value, int | np.integer) else _as_binary(value) for value in values
     ]
-    return pa.table(columns, names=[name for name, _ in fields])
+    return pa.table(columns, names=[field.split()[0] for field in schema.split(", ")])
 
 
 def _as_binary(value: bytes | np.ndarray) -> pa.Array:

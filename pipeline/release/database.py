@@ -24,10 +24,11 @@ SETTINGS = {  # macros that stand for numbers of the configuration, and what the
     "bound": "What do the gates of this name hold the tables to?",
 }
 VIEWS = ["lists", "hubs", "mutual_pairs", "popular", "film_genres"]
+Config = dict[str, str | bool | int | float | list[str]]  # what duckdb.connect takes
 # What a build may take. The gates need the most: they group all neighbours, and go to disk for what does not fit.
-BUILDER = {"autoinstall_known_extensions": False, "memory_limit": "2GB"}
+BUILDER: Config = {"autoinstall_known_extensions": False, "memory_limit": "2GB"}
 # What a reader's connection may do: look at this one file, and nothing else.
-READER = {
+READER: Config = {
     "enable_external_access": False,
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
@@ -189,7 +190,7 @@ def differences(release: Path, tables: Collection[str]) -> list[str]:
     if unknown := sorted(set(tables).difference(schemas.TABLES)):
         raise PipelineError(f"{release}: {unknown[0]!r:.100} is no table of a release")
     differ = []
-    config = {"autoload_known_extensions": False, "temp_directory": "", **BUILDER}
+    config: Config = {"autoload_known_extensions": False, "temp_directory": "", **BUILDER}
     with duckdb.connect(config=config) as connection:
         connection.execute("set enable_progress_bar = false")
         try:
@@ -204,9 +205,10 @@ def differences(release: Path, tables: Collection[str]) -> list[str]:
                 files = [str(path) for path in parquet_files(release.resolve() / table)]
                 stored = connection.execute(rows.format(f"serving.{table}")).fetchall()
                 recorded = connection.execute(rows.format("read_parquet(?)"), [files]).fetchall()
+                same = stored == recorded
             except (OSError, duckdb.Error):
-                stored = recorded = None
-            if stored is None or stored != recorded:
+                same = False
+            if not same:
                 differ.append(table)
     return differ
 

@@ -82,19 +82,19 @@ def run(request: dict) -> dict:
     size = 0
     while part := cursor.fetchmany(100):
         for row in part:
-            row = [plain(value, short) for value, short in zip(row, single, strict=True)]
-            size += len(json.dumps(row))
+            values = [plain(value, short) for value, short in zip(row, single, strict=True)]
+            size += len(json.dumps(values))
             if len(rows) == request["rows"] or size > request["bytes"]:
                 if not rows:
                     raise RefusedError(f"its first row takes more than {request['bytes'] // 2**20} MB")
                 return {"columns": columns, "rows": rows, "cut": True}
-            rows.append(row)
+            rows.append(values)
     return {"columns": columns, "rows": rows, "cut": False}
 
 
 def connect(database: str, seconds: int, memory_mb: int) -> duckdb.DuckDBPyConnection:
     """Open the database so that a statement can read it, and do nothing else."""
-    config = {
+    config: dict[str, str | bool | int | float | list[str]] = {
         "enable_external_access": False,
         "autoload_known_extensions": False,
         "autoinstall_known_extensions": False,
