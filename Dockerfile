@@ -16,12 +16,12 @@ FROM base AS batch
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgomp1 openjdk-17-jre-headless \
     && rm -rf /var/lib/apt/lists/*
-COPY setup.sh requirements.txt ./
+COPY setup.sh requirements.txt pyproject.toml ./
 # Bytecode is made here: a container cannot keep what it makes.
 RUN bash -c 'set -eu; ROOT=/app; . ./setup.sh; setup_python requirements.txt; "$PYTHON" -m compileall -q -j 0 .venv/lib'
 # Spark's own commands, which start a master or a worker, look for their Python on the PATH.
 ENV PATH=/app/.venv/bin:$PATH MPLCONFIGDIR=/tmp/matplotlib
-COPY spark-submit.sh pyproject.toml ./
+COPY spark-submit.sh ./
 COPY conf conf
 COPY pipeline pipeline
 COPY jobs jobs

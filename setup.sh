@@ -8,7 +8,7 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # Makes or updates .venv from the requirements files given; nothing to do takes no time.
 setup_python() {
     local stamp="$ROOT/.venv/.installed" wanted
-    wanted=$(cd "$ROOT" && cat "$@" | cksum)
+    wanted=$(wanted_of "$@")
     PYTHON="$ROOT/.venv/bin/python"
     # What run-tests.sh installed contains what spark-submit.sh needs.
     if [ -x "$PYTHON" ] && grep -qsxF "$wanted" "$stamp"; then return; fi
@@ -34,9 +34,20 @@ setup_python() {
     else
         "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes "${files[@]}"
     fi >"$log" 2>&1 || { tail -n 5 "$log" >&2; fail "installing the requirements failed (all of it: $log); run the same command again"; }
+    # The project itself, editable: its own folders can be imported from anywhere, and ten-films is a command.
+    if command -v uv >/dev/null; then
+        uv pip install --quiet --python "$PYTHON" --no-index --no-deps --no-build-isolation --editable "$ROOT"
+    else
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable "$ROOT"
+    fi >>"$log" 2>&1 || { tail -n 5 "$log" >&2; fail "installing the project failed (all of it: $log)"; }
     # The last file's packages include the first one's: both are then installed.
-    (cd "$ROOT" && cat "$1" | cksum && cat "$@" | cksum) >"$stamp"
+    { wanted_of "$1"; wanted_of "$@"; } >"$stamp"
     say "set up in $((SECONDS - began)) s"
+}
+
+# One line that changes with the requirements files given, and with what pyproject.toml says of the project.
+wanted_of() {
+    (cd "$ROOT" && { cat "$@" && sed -n '/^\[build-system\]/,/^\[tool.ruff\]/p' pyproject.toml; } | cksum)
 }
 
 find_python() {

@@ -122,32 +122,10 @@ if [ -t 1 ]; then
     export PIPELINE_TERMINAL=yes COLUMNS
     COLUMNS=$(tput cols 2>/dev/null || echo 100)
 fi
-# What the workers and a driver on the cluster import, named for what it holds: a run that goes on while the code changes
-# keeps its own.
+# The code for the workers and for a driver on the cluster. A run keeps its own copy while the code changes.
 place="$ROOT/.venv"
 [ -w "$place" ] || place="$ROOT/logs"  # in a container .venv is part of the image
-archive=$("$PYTHON" - "$ROOT" "$place" <<'EOF'
-import hashlib, io, os, pathlib, sys, time, zipfile
-root, place = map(pathlib.Path, sys.argv[1:])
-content = io.BytesIO()
-with zipfile.ZipFile(content, "w") as target:
-    for pattern in ("pipeline/**/*.py", "pipeline/sql/**/*.sql", "pipeline/**/*.md", "jobs/*.py", "conf/*.yaml"):
-        for path in sorted(root.glob(pattern)):
-            target.writestr(zipfile.ZipInfo(path.relative_to(root).as_posix()), path.read_bytes())
-archive = place / f"pipeline-{hashlib.sha256(content.getvalue()).hexdigest()[:12]}.zip"
-new = archive.with_suffix(f".{os.getpid()}")
-try:
-    new.write_bytes(content.getvalue())
-    os.replace(new, archive)
-    for old in place.glob("pipeline-*.*"):
-        if time.time() - old.stat().st_mtime > 30 * 24 * 3600:
-            old.unlink(missing_ok=True)
-except OSError as error:
-    new.unlink(missing_ok=True)
-    sys.exit(f"error: {place}: cannot be written ({error.strerror}); see to space and permissions there")
-print(archive)
-EOF
-)
+archive=$("$PYTHON" "$ROOT/pipeline/batch/workers_zip.py" "$ROOT" "$place")
 
 say "Spark's log: ${PIPELINE_LOG#"$PWD"/}"
 # On every start Java warns of options that Spark's launcher gives it, and netlib that there is no native BLAS.

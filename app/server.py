@@ -6,7 +6,6 @@ python -m streamlit run app/server.py takes the same options as app/streamlit_ap
 
 import contextlib
 import importlib
-import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,8 +18,6 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.starlette import App
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
 from app.shared import live_release, without_folders
 from pipeline.config import PipelineError

@@ -2,13 +2,10 @@
 
 import contextlib
 import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `streamlit run` puts only this folder there
 
 from app import films, steer
 from app.address import to_address

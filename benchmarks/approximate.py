@@ -10,17 +10,14 @@ results/approximate.md, rows for each data set.
 import argparse
 import shutil
 import statistics
-import sys
 import time
-from pathlib import Path
-from types import SimpleNamespace
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.tables import machine, rows_so_far, table, write
-from jobs.build_neighbours import Learned, lists
-from jobs.train_als import load, train
-from pipeline.batch.run import Run, start
+from pipeline.batch.application import start
+from pipeline.batch.run import Run
+from pipeline.batch.stages import ingest, train
+from pipeline.config import Settings, changed
+from pipeline.model.lists import Learned, lists
 from pipeline.model.neighbours import movies_sample, recall_of
 
 HEADS = ["titles", "may be listed", "K", "recall asked for", "recall", "titles in lists", "of them exactly",
@@ -36,7 +33,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def main(run: Run) -> None:
     """Train, search in turns, compare."""
     run.start_build("approximate")
-    ratings, movies, words = load(run)
+    ratings, movies, words = ingest(run)
     learned = Learned(ratings, movies, words, run.cores, train(run, ratings, movies))
     kinds = [("exact", 1.0), *(("approximate", recall) for recall in run.options.recall)]
     seconds, found = {kind: [] for kind in kinds}, {}
@@ -77,10 +74,9 @@ def main(run: Run) -> None:
     shutil.rmtree(run.build.path)
 
 
-def searched(config: SimpleNamespace, search: str, recall: float) -> SimpleNamespace:
+def searched(config: Settings, search: str, recall: float) -> Settings:
     """Return the configuration with this search."""
-    knobs = SimpleNamespace(**{**vars(config.neighbours), "search": search, "recall": recall})
-    return SimpleNamespace(**{**vars(config), "neighbours": knobs})
+    return changed(config, {"neighbours.search": search, "neighbours.recall": recall})
 
 
 if __name__ == "__main__":

@@ -28,11 +28,10 @@ from typing import NamedTuple
 
 import duckdb
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from benchmarks.tables import machine, table, write
+from pipeline.release import store
 
-from benchmarks.tables import machine, table, write  # noqa: E402
-from pipeline.release import store  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 START_SECONDS = 180  # in which a master must listen and its workers must register
 LOOPBACK = {"SPARK_LOCAL_IP": "127.0.0.1"}  # where every server of master, workers, executors and driver listens

@@ -33,7 +33,8 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.batch.run import Run, start
+from pipeline.batch.application import start
+from pipeline.batch.run import Run
 from pipeline.config import PipelineError
 from pipeline.data import checks, reader
 

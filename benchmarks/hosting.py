@@ -22,14 +22,13 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from benchmarks.page import launched, many_visits, resident, served
+from benchmarks.tables import machine, table, write
+from pipeline import config as configuration
+from pipeline.release import store
+from pipeline.serving.recommender import Recommender
 
-from benchmarks.page import launched, many_visits, resident, served  # noqa: E402
-from benchmarks.tables import machine, table, write  # noqa: E402
-from pipeline import config as configuration  # noqa: E402
-from pipeline.release import store  # noqa: E402
-from pipeline.serving.recommender import Recommender  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 MIB = 2**20
 # Every module that serves: the whole page, and what of the pipeline can be imported where there is no Spark.

@@ -11,7 +11,6 @@ writes results/lookup.md. A quick look that writes nothing: --sizes 2000x50 --re
 import argparse
 import multiprocessing
 import resource
-import sys
 import tempfile
 import threading
 import time
@@ -24,13 +23,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from benchmarks.tables import machine, table, write
+from pipeline import schemas
+from pipeline.release import database
+from pipeline.serving.recommender import Recommender
 
-from benchmarks.tables import machine, table, write  # noqa: E402
-from pipeline import schemas  # noqa: E402
-from pipeline.release import database  # noqa: E402
-from pipeline.serving.recommender import Recommender  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 RANK = 64
 BLOCK = 8192  # movies per file: neighbours.query_block

@@ -11,18 +11,16 @@ for each data set and settings.
 import argparse
 import re
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from benchmarks.memory import SECONDS, held
+from benchmarks.tables import machine, rows_so_far, table, write, yardstick
+from pipeline.release import store
 
-from benchmarks.memory import SECONDS, held  # noqa: E402
-from benchmarks.tables import machine, rows_so_far, table, write, yardstick  # noqa: E402
-from pipeline.release import store  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 STAGES = ["ingest", "train", "neighbours", "publish"]
 HEADS = ["ratings", "movies", "settings", "total, s", *(f"{stage}, s" for stage in STAGES),

@@ -28,12 +28,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from benchmarks.memory import peak
 from benchmarks.tables import machine, table, write
 from pipeline import config
-from pipeline.batch.run import session
+from pipeline.batch.session import session
 from pipeline.model.arrays import as_lists, as_matrix
 from pipeline.model.blas import faiss
 from pipeline.model.content import WORD_COLUMNS, Content

@@ -31,14 +31,13 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from benchmarks import lookup
+from benchmarks.tables import machine, table, write
+from pipeline.release import store
+from pipeline.serving import readiness
+from pipeline.serving.recommender import Match, Recommender
 
-from benchmarks import lookup  # noqa: E402
-from benchmarks.tables import machine, table, write  # noqa: E402
-from pipeline.release import store  # noqa: E402
-from pipeline.serving import readiness  # noqa: E402
-from pipeline.serving.recommender import Match, Recommender  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 VIEWS = {"laptop": {"width": 1280, "height": 900}, "phone": {"width": 380, "height": 900}}
 MOVES = """window.moved = 0; new PerformanceObserver((list) => {

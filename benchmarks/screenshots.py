@@ -4,19 +4,17 @@
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from benchmarks.page import launched, served
+from pipeline import config
+from pipeline.release import store
+from pipeline.serving.recommender import Recommender
 
-from benchmarks.page import launched, served  # noqa: E402
-from pipeline import config  # noqa: E402
-from pipeline.release import store  # noqa: E402
-from pipeline.serving.recommender import Recommender  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 FOLDER = ROOT / "docs" / "page"
 # name: path of the address, width, height, colour scheme

@@ -10,12 +10,8 @@ search can do without. Writes results/symmetry.md.
 
 import argparse
 import statistics
-import sys
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.neighbours import timed, vectors
 from benchmarks.tables import machine, table, write

@@ -13,11 +13,9 @@ the dear ones: --rounds 1 for large data.
 import argparse
 import collections
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,11 +23,9 @@ from implicit.cpu.als import AlternatingLeastSquares
 from pyspark.sql import DataFrame, SparkSession
 from threadpoolctl import threadpool_limits
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from benchmarks.tables import machine, table, write
 from pipeline import config
-from pipeline.batch.run import session
+from pipeline.batch.session import session
 from pipeline.model.als import item_factors_table, likes_table, train_als
 
 # What Spark adds up for every stage, and the parts of a second that it counts in; pauses of the collector are counted

@@ -10,9 +10,6 @@ results/warm_start.md.
 """
 
 import argparse
-import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -20,15 +17,16 @@ from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from benchmarks.tables import machine, table, write
-from jobs.build_neighbours import Learned
-from jobs.evaluate import as_catalogue, changed, served_lists, with_support
-from jobs.train_als import fit, load, popular
-from pipeline.batch.run import Run, start
+from pipeline.batch.application import start
+from pipeline.batch.run import Run
+from pipeline.batch.stages import ingest
+from pipeline.config import Settings, changed
 from pipeline.evaluation import metrics, protocol
-from pipeline.model.als import item_factors_table, likes_table
+from pipeline.evaluation.experiment import as_catalogue, served_lists, with_support
+from pipeline.model.als import fit, item_factors_table, likes_table
+from pipeline.model.lists import Learned
+from pipeline.model.popularity import popular
 
 ASKED = ("strangers", 5)
 ITERATIONS = (1, 2, 3, 5, 7, 10)
@@ -45,7 +43,7 @@ def main(run: Run) -> None:
     run.start_build("benchmark")
     settings = {"als.solver": "conjugate_gradient", "als.warm_start": True}
     config = changed(run.config, settings)
-    ratings, movies, words = load(run)
+    ratings, movies, words = ingest(run)
     knobs = config.evaluation
     splits = protocol.strangers(
         ratings, part="test", like_rating=knobs.like_rating, max_users=knobs.max_users, seed=knobs.seed,
@@ -96,7 +94,7 @@ def main(run: Run) -> None:
     )
 
 
-def loss(model: ALSModel, likes: pa.Table, config: SimpleNamespace) -> float:
+def loss(model: ALSModel, likes: pa.Table, config: Settings) -> float:
     """Return what implicit ALS minimises, over all users and movies; likes: user_id, movie_id, weight."""
     sides = [side.orderBy("id").toArrow() for side in (model.userFactors, model.itemFactors)]
     ids = [side.column("id").to_numpy() for side in sides]

@@ -20,14 +20,13 @@ matplotlib.use("Agg")  # no screen
 
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 from pipeline.config import PipelineError
 from pipeline.model.arrays import unit_rows
 from pipeline.model.vectors import whitening_matrix
 from pipeline.release import database, store
 from pipeline.serving.recommender import Recommender, named
+
+ROOT = Path(__file__).resolve().parent.parent
 
 PAGE = ROOT / "docs" / "how-it-works.md"
 PICTURES = PAGE.with_suffix("")

@@ -9,12 +9,11 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 from pipeline import config, schemas
 from pipeline.release import database, store
 from pipeline.serving import analyst
+
+ROOT = Path(__file__).resolve().parent.parent
 
 PAGE = ROOT / "docs" / "warehouse.md"
 ROWS = 5  # of an answer

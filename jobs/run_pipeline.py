@@ -2,28 +2,31 @@
 
 import argparse
 
-from jobs.build_neighbours import build_neighbours, draw_map
-from jobs.evaluate import evaluate
-from jobs.train_als import load, train
-from pipeline.batch.run import Run, start
+from pipeline.batch.application import start
+from pipeline.batch.example import show_example
+from pipeline.batch.run import Run
+from pipeline.batch.stages import build_neighbours, draw_map, evaluate, ingest, train
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """Add what only this job takes."""
+    """Add the options of this job alone."""
     parser.add_argument("--fresh", action="store_true", help="start over, whatever a run that died has finished")
 
 
 def main(run: Run) -> None:
     """Build a release from the ratings, make it live, and show ten recommendations from it."""
-    run.start_build() if run.options.fresh else run.resume_build()
-    ratings, movies, words = load(run)
+    if run.options.fresh:
+        run.start_build()
+    else:
+        run.resume_build()
+    ratings, movies, words = ingest(run)
     item_factors = train(run, ratings, movies)
     neighbours = build_neighbours(run, ratings, movies, words, item_factors)
     draw_map(run, movies, neighbours)
     if run.config.evaluation.enabled:
         evaluate(run, ratings, movies, words)
     release = run.publish()
-    run.show_example(release)
+    show_example(run, release)
 
 
 if __name__ == "__main__":

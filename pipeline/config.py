@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import copy
 import difflib
 import importlib.resources
 import os
@@ -92,6 +93,7 @@ RANGES = {
 
 
 Settings = SimpleNamespace
+DataSettings = SimpleNamespace
 
 
 class PipelineError(Exception):
@@ -191,6 +193,15 @@ def load(overlays: Sequence[str] = (), settings: Sequence[str] = ()) -> SimpleNa
 def as_dict(config: SimpleNamespace) -> dict[str, dict[str, Any]]:
     """Return the configuration as plain nested dicts, for the manifest."""
     return {section: dict(vars(keys)) for section, keys in vars(config).items()}
+
+
+def changed(config: Settings, settings: dict[str, object]) -> Settings:
+    """Return the configuration with some settings, 'section.key': value, replaced."""
+    other = copy.deepcopy(config)
+    for key, value in settings.items():
+        section, name = key.split(".")
+        setattr(getattr(other, section), name, value)
+    return other
 
 
 def _read_yaml(path: Any) -> dict:

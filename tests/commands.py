@@ -281,7 +281,6 @@ def _refused_by_parser(program: str, arguments: list[str]) -> str | None:
     with (
         mock.patch.object(argparse.ArgumentParser, "parse_known_args", parse_known_args),
         mock.patch.object(sys, "argv", [str(name), *arguments]),
-        mock.patch.object(sys, "path", [str(ROOT), *sys.path]),
         contextlib.redirect_stderr(said),
         contextlib.redirect_stdout(said),
         warnings.catch_warnings(action="ignore", category=RuntimeWarning),  # that another test has imported it

@@ -65,7 +65,7 @@ def spark(tmp_path_factory):
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     from pyspark.sql import SparkSession
 
-    from pipeline.batch.run import SESSION
+    from pipeline.batch.session import SESSION
 
     builder = SparkSession.builder.master("local[2]").config("spark.driver.extraJavaOptions", "-Xss16m")
     lines = (ROOT / "conf" / "spark-local.conf").read_text().splitlines()
@@ -106,7 +106,7 @@ def run(spark):
         printed, code = io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, contextlib.chdir(ROOT):
             patch.setattr(sys, "argv", [str(ROOT / script), *map(str, arguments)])
-            patch.setattr("pipeline.batch.run.leave", leave)
+            patch.setattr("pipeline.batch.application.leave", leave)
             patch.setattr(type(spark), "stop", lambda _: None)
             handler = signal.getsignal(signal.SIGINT)
             try:

@@ -11,10 +11,9 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from playwright.sync_api import sync_playwright
 
-FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER.parent.parent))
-
 from benchmarks.page import launched
+
+FOLDER = Path(__file__).resolve().parent
 
 TOO_LARGE = """slides => slides
     .filter(slide => slide.scrollHeight > slide.clientHeight || slide.scrollWidth > slide.clientWidth)

@@ -1,70 +1,59 @@
-"""What every Spark job shares: arguments, a session, stages, and the release in the making with its saved tables."""
+"""One run of a job: its progress, and the release in the making with its saved tables."""
 
 import argparse
 import contextlib
+import dataclasses
 import functools
-import hashlib
-import importlib.resources
 import json
 import os
 import resource
-import shlex
 import shutil
-import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow
-import pyarrow.fs
 import pyarrow.parquet
 from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
 from pipeline import config as configuration
 from pipeline import schemas
-from pipeline.batch.exit_codes import Ended, in_one_line, leave
+from pipeline.batch.exit_codes import in_one_line
+from pipeline.batch.fingerprints import code, digest, input_files, shaping
 from pipeline.batch.progress import progress
-from pipeline.config import PipelineError
+from pipeline.config import PipelineError, Settings
 from pipeline.data.reader import Rows
 from pipeline.model.task_files import Parts
 from pipeline.release import store
 from pipeline.release.changes import changes_in_words
 from pipeline.release.database import parquet_files
-from pipeline.serving.recommender import Recommender, named
-from pipeline.terminal import console as open_console
-from pipeline.terminal import recommendations_table
 
-# What the tables depend on; what only makes a run faster stands in conf/spark-*.conf.
-SESSION = {
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.sql.parquet.compression.codec": "zstd",
-}
 ROW_GROUP_BYTES = 512 * 1024  # small, so that looking up five movies reads little
 STAGES = ("train", "neighbours", "map", "evaluate")  # that a later run need not repeat
-LATE = (
-    "warehouse",
-    "operations",
-    "sessions",
-    "gates",
-    "page",
-    "sql",
-    "example",
-)  # sections that shape nothing before publishing
+
+
+@dataclasses.dataclass
+class Stage:
+    """A stage of a run. note: what the stage has made, in words; the stage fills it in."""
+
+    note: str = ""
+
+
+class StartsFrom(NamedTuple):
+    """The factors that training begins with: those of a release, or None for random ones. told: the same in words."""
+
+    release_id: str | None
+    told: str
 
 
 class Run:
     """One run of a job: its configuration, Spark session, console, and the build it writes into."""
 
-    def __init__(
-        self, config: SimpleNamespace, spark: SparkSession, console: Console, options: argparse.Namespace
-    ) -> None:
+    def __init__(self, config: Settings, spark: SparkSession, console: Console, options: argparse.Namespace) -> None:
         self.config, self.spark, self.console, self.options = config, spark, console, options
         self.warehouse = Path(config.warehouse.dir.removeprefix("file://"))
         self._build: store.Build | None = None
@@ -83,9 +72,9 @@ class Run:
         return self.spark.sparkContext.defaultParallelism
 
     @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[SimpleNamespace]:
-        """Show a stage's progress while it runs, then one line: name, what it says in .note, seconds."""
-        stage = SimpleNamespace(note="")
+    def stage(self, name: str) -> Iterator["Stage"]:
+        """Show a stage's progress while it runs, then one line: its name, its note and its seconds."""
+        stage = Stage()
         self.saved.clear()
         begin = time.monotonic()
         try:
@@ -108,12 +97,12 @@ class Run:
     def resume_build(self) -> None:
         """Go on where a run died that had the same configuration, versions and code; else begin an empty release."""
         made_with = [
-            _shaping(configuration.as_dict(self.config)),
+            shaping(configuration.as_dict(self.config)),
             store.versions(),
-            _code(),
+            code(),
             self.starts_from.release_id,
         ]
-        self._build = store.Build.resume(self.warehouse, _digest(json.dumps(made_with, default=str).encode()))
+        self._build = store.Build.resume(self.warehouse, digest(json.dumps(made_with, default=str).encode()))
         self._record_settings()
 
     def done_before(self, stage: str) -> bool:
@@ -142,7 +131,7 @@ class Run:
         folder = self.warehouse / "evaluation"
         with contextlib.suppress(PipelineError, KeyError):
             measured = store.read_manifest(folder)
-            theirs, ours = (_shaping(manifest["config"]) for manifest in (measured, self.build.manifest))
+            theirs, ours = (shaping(manifest["config"]) for manifest in (measured, self.build.manifest))
             if measured["inputs"] == self.build.manifest["inputs"] and json.dumps(theirs) == json.dumps(ours):
                 for name in ("metrics", "report"):
                     shutil.copytree(folder / name, self.build.path / name, dirs_exist_ok=True)
@@ -155,20 +144,20 @@ class Run:
         self.build.record("versions", {"java": java})
 
     @functools.cached_property
-    def starts_from(self) -> SimpleNamespace:
-        """The live release whose factors training begins with, release_id, None for none; told: the same in words."""
+    def starts_from(self) -> StartsFrom:
+        """The live release that training begins with, if its data.dir and the kind of its factors are the same."""
         if not self.config.als.warm_start:
-            return SimpleNamespace(release_id=None, told="scratch")
+            return StartsFrom(None, "scratch")
         try:
             live = store.release_dir(self.warehouse)
             before = store.read_manifest(live)["config"]
         except (PipelineError, KeyError):
-            return SimpleNamespace(release_id=None, told="scratch (no live release to begin with)")
+            return StartsFrom(None, "scratch (no live release to begin with)")
         if store.data_dir({"config": before}) != store.data_dir({"config": configuration.as_dict(self.config)}):
-            return SimpleNamespace(release_id=None, told="scratch (the live release is of other data)")
+            return StartsFrom(None, "scratch (the live release is of other data)")
         if not before["als"]["implicitPrefs"] or before["als"]["rank"] != self.config.als.rank:
-            return SimpleNamespace(release_id=None, told="scratch (the live release has factors of another kind)")
-        return SimpleNamespace(release_id=live.name, told=f"release {live.name}")
+            return StartsFrom(None, "scratch (the live release has factors of another kind)")
+        return StartsFrom(live.name, f"release {live.name}")
 
     def factors_before(self, movies: DataFrame) -> DataFrame | None:
         """Return the item factors that training begins with, of those movies that had the same title; note in the
@@ -248,22 +237,6 @@ class Run:
             self.say(f"{'':<11} most moved, by lists on whose first ten they stand: {'; '.join(titles) or 'none'}")
         return folder
 
-    def show_example(self, folder: Path) -> None:
-        """Print ten recommendations from a release for the configured favourites, and how to go on."""
-        with contextlib.closing(Recommender(folder)) as recommender:
-            movies = recommender.example(self.config.example.favourites)
-            favourites = [named(movie) for movie in movies]
-            rows = recommender.recommend([movie.movie_id for movie in movies])
-        self.console.print("", recommendations_table(favourites, rows), "")
-        python = os.environ.get("PIPELINE_PYTHON", "python")
-        overlays = self.options.conf
-        where = "".join(f" --conf {shlex.quote(name)}" for name in overlays)
-        if self.config.warehouse.dir != configuration.load(overlays).warehouse.dir:
-            where += f" --set warehouse.dir={shlex.quote(str(self.warehouse))}"
-        page = f"{python} -m streamlit run app/streamlit_app.py{where and ' --' + where}"
-        titles = " ".join(shlex.quote(title) for title in favourites)
-        self.say(f"ask for others: {python} -m pipeline recommend{where} {titles}\nopen the page: {page}")
-
     def log(self, **fields: Any) -> None:
         """Append a line of JSON to the run's log, beside Spark's, and to run.jsonl in the release in the making; where
         the disk does not take it, the run goes on without."""
@@ -284,64 +257,6 @@ class Run:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def start(
-    main: Callable[[Run], None],
-    description: str,
-    add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
-    *,
-    warehouse: bool = True,
-) -> None:
-    """Run a job's main() and exit: 0 done, 1 a mistake that one line explains, 2 wrong options, 3 refused by a gate, 75
-    another run is at it, 130 stopped.
-
-    add_options adds what only this job takes; main finds it in run.options. warehouse: whether it writes there.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    add_options(parser)
-    configuration.add_arguments(parser)
-    options = parser.parse_args()
-    console = open_console(terminal=os.environ.get("PIPELINE_TERMINAL") == "yes")
-    ended = Ended()
-    try:
-        config = ended.config = configuration.load(options.conf, options.settings)
-        if warehouse and "://" in config.warehouse.dir.removeprefix("file://"):
-            raise PipelineError(
-                f"{config.warehouse.dir}: the warehouse must be a folder that the driver and every executor mount; "
-                "give --set warehouse.dir=DIR"
-            )
-        place = Path(config.warehouse.dir.removeprefix("file://"))
-        with store.writer_lock(place) if warehouse else contextlib.nullcontext():
-            with contextlib.suppress(PipelineError):
-                ended.live = store.current_id(place)
-            ended.warehouse = place if warehouse else None
-            with progress("start", None, console):
-                spark = session(Path(sys.argv[0]).stem)
-            # In place of PySpark's own handler, which asks a JVM that Ctrl-C has reached as well to cancel its jobs.
-            signal.signal(signal.SIGINT, lambda *_: ended.stopped(console.is_terminal))
-            run = Run(config, spark, console, options)
-            ended.manifest = lambda: run.manifest
-            try:
-                main(run)
-            finally:
-                ended.moved = ended.went_live()
-            spark.stop()
-        ended.tell_prometheus(succeeded=True)
-    except KeyboardInterrupt:
-        ended.stopped(console.is_terminal)
-    except Exception as error:
-        with contextlib.suppress(PipelineError):  # what went wrong first is what is told
-            ended.tell_prometheus(succeeded=False)
-        if options.verbose:
-            traceback.print_exc()
-        elif log := os.environ.get("PIPELINE_LOG"):
-            with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
-                traceback.print_exc(file=file)
-        line = in_one_line(error)
-        if ended.moved and store.NEW_IS_LIVE not in line:
-            line += f"; {store.NEW_IS_LIVE}"
-        leave(getattr(error, "exit_code", 1), f"error: {line}")
-
-
 def _size(folder: Path) -> dict[str, int]:
     """Return rows and bytes of a table's Parquet files, from their footers."""
     files = parquet_files(folder)
@@ -360,55 +275,6 @@ def _memory() -> dict[str, int]:
     return peaks
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def _measured(manifest: dict[str, Any]) -> set[str]:
     """Return what was measured of the lists that are served: what gates/bounds/live_quality.sql compares."""
     return {name for name in manifest.get("metrics", {}) if "favourites" in name}
-
-
-def _shaping(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the sections of a configuration that tables and measures depend on."""
-    return {name: keys for name, keys in config.items() if name not in LATE}
-
-
-def _code() -> list[str]:
-    """Return the checksums of what makes the tables: pipeline and jobs, wherever they were loaded from."""
-    found, left = [], [importlib.resources.files("pipeline"), importlib.resources.files("jobs")]
-    while left:
-        for entry in left.pop().iterdir():
-            if entry.name.endswith((".py", ".sql")):
-                found.append(_digest(entry.read_bytes()))
-            elif entry.is_dir():
-                left.append(entry)
-    return sorted(found)
-
-
-def input_files(paths: list[str]) -> list[dict]:
-    """Return path, bytes and sha256 of input files, given as URIs or paths; sha256 is null where no driver-side
-    file system can read them."""
-    entries = []
-    for path in paths:
-        entry = {"path": path.removeprefix("file://"), "bytes": None, "sha256": None}
-        try:
-            filesystem, inner = pyarrow.fs.FileSystem.from_uri(path)
-            digest = hashlib.sha256()
-            with filesystem.open_input_stream(inner) as stream:
-                entry["bytes"] = filesystem.get_file_info(inner).size
-                while chunk := stream.read(1 << 22):
-                    digest.update(chunk)
-            entry["sha256"] = digest.hexdigest()
-        except (OSError, ValueError, ImportError, NotImplementedError):
-            pass
-        entries.append(entry)
-    return entries
-
-
-def session(name: str) -> SparkSession:
-    """Return the Spark session that the tables are made with; name: of the application."""
-    builder = SparkSession.builder.appName(name)
-    for key, value in SESSION.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()

@@ -1,10 +1,22 @@
 """IMDb's public files to a small table of the titles that the links name: checked, and refused with reasons."""
 
-from pyspark.sql import Column, DataFrame, Window
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from pipeline import schemas
+from pipeline.config import PipelineError
+from pipeline.data import checks, reader
 from pipeline.data.reader import PLACE, Rows
+from pipeline.files import replacing
 
 MAX_MINUTES = 100_000  # IMDb's longest film takes 51,420
 
@@ -57,6 +69,67 @@ def imdb_table(titles: DataFrame, ratings: DataFrame) -> DataFrame:
     rated = ratings.where("reason is null").select("imdb_id", "imdb_rating", "imdb_votes")
     table = titles.where("reason is null").join(rated, "imdb_id", how="left")
     return table.select([column.name for column in schemas.IMDB])
+
+
+def local_place(directory: str, given: str) -> Path:
+    """Return the file that the imdb table is written to; see reader.imdb_place. Raises PipelineError for a URI."""
+    uri = reader.imdb_place(directory, given).removeprefix("file://")
+    if "://" in uri:
+        raise PipelineError(f"{uri}: the table is written to a local file; give --set data.imdb=FILE.parquet")
+    return Path(uri)
+
+
+def linked_titles(spark: SparkSession, folder: str) -> DataFrame:
+    """Return the imdb_ids that a data set's links.csv names, persisted. Raises PipelineError if there are none."""
+    links = reader.read_links(spark, folder)
+    if links is None:
+        raise PipelineError(f"{folder}: no links.csv here to say which titles are meant; give --set data.dir=DIR")
+    linked = checks.links_table(links).where("imdb_id is not null").select("imdb_id").distinct().persist()
+    if linked.isEmpty():
+        raise PipelineError(f"{folder}: links.csv names no title of IMDb")
+    return linked
+
+
+@contextlib.contextmanager
+def whole_files(folder: str) -> Iterator[None]:
+    """Turn what Spark says of a packed file that is damaged, or whose download was cut off, into one line."""
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as error:
+        if not re.search("gzip|Unexpected end of input|EOFException|zlib", str(error)):
+            raise
+        raise PipelineError(f"{folder}: one of IMDb's files is damaged, or not whole; download both again") from error
+
+
+def require_sound(titles: DataFrame, ratings: DataFrame, max_rejected_share: float, folder: str) -> int:
+    """Return how many rows were refused. Raises PipelineError when no title is left, and when more than the given share
+    was refused."""
+    files = {"title.basics": titles, "title.ratings": ratings}
+    counts = {name: dict(checked.groupBy("reason").count().collect()) for name, checked in files.items()}
+    n_titles = counts["title.basics"].get(None, 0)
+    reasons = [(n, f"{n:,} x {why} in {name}") for name, rows in counts.items() for why, n in rows.items() if why]
+    refused, all_rows = sum(n for n, _ in reasons), sum(sum(rows.values()) for rows in counts.values())
+    if refused > max_rejected_share * all_rows:
+        worst = "; ".join(text for _, text in sorted(reasons, reverse=True)[:3])
+        raise PipelineError(
+            f"{folder}: {refused:,} of {all_rows:,} rows are unfit ({worst}), more than data.max_rejected_share="
+            f"{max_rejected_share:g} allows; download the files again, or allow more with "
+            "--set data.max_rejected_share=SHARE"
+        )
+    if not n_titles:
+        raise PipelineError(f"{folder}: title.basics has none of the titles that links.csv names; download it again")
+    return refused
+
+
+def replace(place: Path, table: pa.Table) -> None:
+    """Write a table so that a reader sees the old one or the new. Raises PipelineError when it cannot be written."""
+    try:
+        with replacing(place) as new:
+            pq.write_table(table, new, compression="zstd")
+    except OSError as error:
+        raise PipelineError(
+            f"{place}: cannot be written ({error.strerror}); give --set data.imdb=FILE.parquet"
+        ) from error
 
 
 def _linked(rows: Rows, linked: DataFrame) -> DataFrame:

@@ -6,6 +6,7 @@ from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipeline.config import PipelineError, Settings
 from pipeline.model.conjugate_gradient import train_conjugate_gradient
 
 
@@ -52,3 +53,18 @@ def train_als(
 def item_factors_table(model: ALSModel) -> DataFrame:
     """Return the model's item factors: movie_id, factors array<float>[rank]; one row per movie trained on."""
     return model.itemFactors.select(F.col("id").alias("movie_id"), F.col("features").alias("factors"))
+
+
+def fit(config: Settings, ratings: DataFrame, cores: int, start: DataFrame | None = None) -> ALSModel:
+    """Return ALS fitted to the interactions in the ratings; start: item factors to begin with."""
+    training = interactions(config, ratings)
+    if training.isEmpty():
+        raise PipelineError("no rating counts as a like: lower it with --set likes.min_rating=STARS")
+    return train_als(training, blocks=cores, start=start, **vars(config.als))
+
+
+def interactions(config: Settings, ratings: DataFrame) -> DataFrame:
+    """Return what ALS learns from: likes as user_id, movie_id, weight or, where it is explicit, stars as rating."""
+    if config.als.implicitPrefs:
+        return likes_table(ratings, **vars(config.likes))
+    return ratings.select("user_id", "movie_id", "rating")

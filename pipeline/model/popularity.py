@@ -4,6 +4,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipeline import schemas
+from pipeline.config import Settings
 
 
 def popularity_table(
@@ -24,3 +25,14 @@ def popularity_table(
     best = ranked.withColumn("rank", F.row_number().over(by_score)).where(F.col("rank") <= titles_per_genre)
     # Not before: a catalogue has more titles than a smallint can count.
     return best.withColumn("rank", F.col("rank").cast("smallint")).select(schemas.names("popularity"))
+
+
+def popular(config: Settings, ratings: DataFrame, movies: DataFrame) -> DataFrame:
+    """Return the popularity table of these ratings."""
+    return popularity_table(
+        ratings,
+        movies,
+        min_rating=config.likes.min_rating,
+        titles_per_genre=config.popularity.titles_per_genre,
+        min_support=config.neighbours.min_support,
+    )

@@ -67,7 +67,7 @@ def uncounted():
 
 @contextlib.contextmanager
 def one_line(warehouse):
-    """Make one line of an OSError, as pipeline.batch.run does."""
+    """Make one line of an OSError, as a job does."""
     before = store.current_id(warehouse)
     try:
         yield

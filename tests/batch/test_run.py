@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.batch import run as run_module
+from pipeline.batch import application, fingerprints
 from pipeline.config import PipelineError
 from pipeline.evaluation.metrics import Measure
 from pipeline.evaluation.report import headlines
@@ -21,7 +21,7 @@ GATES = {"k": 4, "als_rank": 2, "min_support": 1}
 @pytest.fixture
 def ends(tmp_path, monkeypatch):
     """Run a main() as a job and return its exit code, what it printed, and what it wrote for Prometheus."""
-    monkeypatch.setattr(run_module, "session", lambda name: SimpleNamespace(stop=lambda: None))
+    monkeypatch.setattr(application, "session", lambda name: SimpleNamespace(stop=lambda: None))
     monkeypatch.setenv("PIPELINE_LOG", str(tmp_path / "spark.log"))
     options = [f"warehouse.dir={tmp_path / 'warehouse'}", f"operations.prometheus_file={tmp_path / 'run.prom'}"]
 
@@ -35,7 +35,7 @@ def ends(tmp_path, monkeypatch):
             sys.argv = ["nightly.py", *(word for option in [*options, *more] for word in ("--set", option))]
             code = 99
             try:
-                run_module.start(main, "a test")
+                application.start(main, "a test")
                 code = 0
             finally:
                 sys.stdout.flush()
@@ -152,10 +152,10 @@ def test_what_is_not_compared_with_the_live_release_is_said(ends, tmp_path):
 
 
 def test_what_shapes_a_release_is_part_of_the_key_of_a_run(monkeypatch):
-    before = run_module._code()
-    original = run_module._digest
-    monkeypatch.setattr(run_module, "_digest", lambda content: original(content.replace(b"popularity_weight()", b"0")))
-    assert run_module._code() != before  # pipeline/sql/listed.sql ranks what is evaluated
+    before = fingerprints.code()
+    original = fingerprints.digest
+    monkeypatch.setattr(fingerprints, "digest", lambda content: original(content.replace(b"popularity_weight()", b"0")))
+    assert fingerprints.code() != before  # pipeline/sql/listed.sql ranks what is evaluated
 
 
 def test_a_build_that_goes_on_with_trained_factors_begins_without_what_is_made_from_them(tmp_path):

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.train_als import load
 from pipeline import config as configuration
 from pipeline.batch.run import Run
+from pipeline.batch.stages import ingest
 from pipeline.config import PipelineError
 from pipeline.data import checks, reader
 from pipeline.model.content import movie_words
@@ -397,17 +397,17 @@ def test_several_places_and_a_first_night_without_new_ratings(spark, tmp_path, c
     )
     run = Run(config, spark, console(), None)
     run.start_build()
-    assert load(run)[0].count() == 3
+    assert ingest(run)[0].count() == 3
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("no new ratings")]
     assert told == [f"no new ratings in {tmp_path}/drop", f"no new ratings in {tmp_path}/none/*.csv"]
     assert {source["path"].rpartition("/")[0] for source in run.build.manifest["inputs"]} == {folder, str(more)}
     (tmp_path / "drop" / "damaged.csv").write_bytes(b"\x00\xff\xfe garbage\n")
     with pytest.raises(PipelineError, match=r"drop/damaged\.csv: the header has no user_id") as error:
-        load(run)
+        ingest(run)
     assert "\n" not in str(error.value)
     (tmp_path / "drop" / "damaged.csv").write_bytes(b"")
     with pytest.raises(PipelineError, match=r"drop/damaged\.csv: the file is empty"):
-        load(run)
+        ingest(run)
 
 
 def test_thumbs_keep_their_stars_beside_ratings_that_are_all_alike(spark, tmp_path):
@@ -418,13 +418,13 @@ def test_thumbs_keep_their_stars_beside_ratings_that_are_all_alike(spark, tmp_pa
     config = configuration.load([], [*files, f"warehouse.dir={tmp_path}/w", "data.max_rejected_share=0.17"])
     run = Run(config, spark, console(), None)
     run.start_build()
-    ratings, _, _ = load(run)
+    ratings, _, _ = ingest(run)
     assert sorted((row.user_id, row.movie_id, row.rating) for row in ratings.collect()) == [
         (1, 10, 4.0), (1, 11, 4.0), (2, 10, 4.0), (7, 10, 5.0), (7, 11, 0.5),
     ]  # fmt: skip
     config.data.max_rejected_share = 0.16
     with pytest.raises(PipelineError, match=r"pairs\.csv and \S*thumbs\.csv: 1 of 6 ratings"):
-        load(run)
+        ingest(run)
 
 
 @pytest.mark.parametrize(

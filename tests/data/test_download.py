@@ -16,6 +16,7 @@ from unittest.mock import Mock
 import pytest
 
 from jobs import download_movielens as job
+from pipeline.data import download
 
 RATINGS = "userId,movieId,rating\n1,1,4.0\n1,3,4.0\n2,6,3.0\n"
 PADDING = random.Random(7).randbytes(200_000)  # makes a download long enough to cut, and does not compress
@@ -94,7 +95,7 @@ def quiet_world(monkeypatch):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(job, "BACKOFF", 0)
+    monkeypatch.setattr(download, "BACKOFF", 0)
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def part(server, fail, tmp_path, monkeypatch):
     """What a run leaves that got the beginning of the archive and gave up."""
     server.cuts = [CUT]
     with monkeypatch.context() as patch:
-        patch.setattr(job, "TRIES", 1)
+        patch.setattr(download, "TRIES", 1)
         assert "the same command resumes" in fail("1m")
     server.seen.clear()
     assert names(tmp_path) == ["ml-1m.zip.part", "ml-1m.zip.part.json"]
@@ -221,7 +222,7 @@ def test_killed_in_mid_download_leaves_no_target_and_the_next_run_completes(run,
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_ctrl_c_before_the_rename_is_one_line_and_keeps_the_part(run, server, tmp_path, monkeypatch, step):
     with monkeypatch.context() as patch:
-        patch.setattr(job.os, step, Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(download.os, step, Mock(side_effect=KeyboardInterrupt))
         assert run("1m") == (130, "", "stopped; the same command resumes\n")
     assert names(tmp_path) == ["ml-1m.zip.part", "ml-1m.zip.part.json"]
     (tmp_path / ".ml-1m.unpacking-x" / "ml-1m").mkdir(parents=True)  # as a SIGKILL would have left it
@@ -231,7 +232,7 @@ def test_ctrl_c_before_the_rename_is_one_line_and_keeps_the_part(run, server, tm
 
 @pytest.mark.parametrize("passing", [500, 503, 429, 408])
 def test_retries_go_on_as_long_as_bytes_arrive(run, server, tmp_path, monkeypatch, passing):
-    monkeypatch.setattr(job, "TRIES", 2)
+    monkeypatch.setattr(download, "TRIES", 2)
     server.errors, server.cuts, server.most = [passing], [CUT], CUT
     assert_ready(run, tmp_path)
     assert [status for _, status in server.zips()] == [passing, 200, 206, 206]
@@ -239,8 +240,8 @@ def test_retries_go_on_as_long_as_bytes_arrive(run, server, tmp_path, monkeypatc
 
 def test_retries_back_off_and_end_in_one_clear_line(fail, server, tmp_path, monkeypatch):
     server.errors, waits = [503] * 99, []
-    monkeypatch.setattr(job, "BACKOFF", 1)
-    monkeypatch.setattr(job, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
+    monkeypatch.setattr(download, "BACKOFF", 1)
+    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     assert "answered 503 Service Unavailable; the same command resumes" in fail("1m")
     assert (waits, names(tmp_path)) == ([1, 2, 4, 8], [])
 
@@ -326,10 +327,10 @@ def test_a_damaged_or_unsafe_archive_is_deleted_even_without_an_md5(fail, server
 
 
 def test_bytes_are_counted_whatever_was_declared(fail, server, tmp_path, monkeypatch):
-    monkeypatch.setitem(job.UNPACKED_MB, "1m", 0.04)  # 160 kB allowed
+    monkeypatch.setitem(download.UNPACKED_MB, "1m", 0.04)  # 160 kB allowed
     assert "more than 0.2 MB, too much to be true" in fail("1m")  # 200 kB on the way
     server.publish("1m", BOMB)
-    monkeypatch.setattr(job, "check_members", lambda members, limit: ("ml-1m", members))
+    monkeypatch.setattr(download, "check_members", lambda members, limit: ("ml-1m", members))
     assert "unpacks to more than 0.2 MB" in fail("1m") and names(tmp_path) == []
 
 
@@ -339,11 +340,11 @@ def test_a_wrong_command_line_is_one_line(capsys, argv, complaint):
         job.main(argv)
     err = capsys.readouterr().err
     assert stop.value.code == 2 and len(err.splitlines()) == 1 and err.startswith("error: ") and complaint in err
-    assert " ".join(job.UNPACKED_MB) == "latest-small 100k 1m 10m 20m 25m 32m latest"
+    assert " ".join(download.UNPACKED_MB) == "latest-small 100k 1m 10m 20m 25m 32m latest"
 
 
 def test_progress_is_a_bar_on_a_terminal_and_calm_lines_elsewhere(run, server, monkeypatch):
-    monkeypatch.setattr(job, "CALM_SECONDS", 0)
+    monkeypatch.setattr(download, "CALM_SECONDS", 0)
     assert "fetching ml-1m.zip: 0.2 MB of 0.2 MB\n" in run("1m")[2]
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     server.publish("100k", movielens_zip("ml-100k"))

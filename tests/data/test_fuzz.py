@@ -24,9 +24,9 @@ from rich.console import Console
 
 from app.address import from_address, to_address
 from app.cards import button, card
-from jobs.train_als import load
 from pipeline import config
 from pipeline.batch.run import Run
+from pipeline.batch.stages import ingest
 from pipeline.config import PipelineError
 from pipeline.data import checks, reader
 from pipeline.release import store
@@ -279,7 +279,7 @@ def test_any_folder_of_data_is_loaded_or_refused(spark, tmp_path):
         run = Run(given, spark, Console(file=io.StringIO()), options)
         run.start_build()
         try:
-            ratings, movies, words = load(run)
+            ratings, movies, words = ingest(run)
         except PipelineError as error:
             assert "\n" not in str(error) and "Traceback" not in str(error)
             return

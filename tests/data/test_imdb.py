@@ -9,10 +9,10 @@ import pytest
 
 from app.cards import facts
 from jobs import enrich_imdb
-from jobs.train_als import load
 from pipeline import config as configuration
 from pipeline import schemas
 from pipeline.batch.run import Run
+from pipeline.batch.stages import ingest
 from pipeline.config import PipelineError
 from pipeline.evaluation import ranking
 from pipeline.model.content import content, movie_words
@@ -73,7 +73,7 @@ def test_the_table_has_the_linked_titles_and_movies_take_it_over(enrich, spark, 
     ]
     run = job(spark, tmp_path)
     run.start_build()
-    ratings, movies, words = load(run)
+    ratings, movies, words = ingest(run)
     columns = ["movie_id", "title_type", "runtime_minutes", "imdb_genres", "imdb_rating", "imdb_votes"]
     assert [tuple(row) for row in movies.orderBy("movie_id").select(columns).collect()] == [
         (1, "movie", 81, ["Animation", "Family"], pytest.approx(8.3), 1099999),
@@ -144,10 +144,10 @@ def test_a_mistake_is_one_line_and_changes_nothing(enrich, spark, tmp_path):
     with pytest.raises(PipelineError, match=r"no title\.basics\.tsv\.gz here.*--imdb DIR"):
         enrich_imdb.main(job(spark, tmp_path))  # data.dir, where they are not
     with pytest.raises(PipelineError, match=r"no such table; make it with .*enrich_imdb"):
-        load(job(spark, tmp_path, f"data.imdb={tmp_path}/none.parquet"))
+        ingest(job(spark, tmp_path, f"data.imdb={tmp_path}/none.parquet"))
     (tmp_path / "data" / "imdb.parquet").write_bytes((tmp_path / "data" / "movies.csv").read_bytes())
     with pytest.raises(PipelineError, match=r"imdb\.parquet: this is not a Parquet table"):
-        load(job(spark, tmp_path))
+        ingest(job(spark, tmp_path))
 
 
 @pytest.mark.parametrize(("minutes", "said"), [(45, "45 min"), (81, "1 h 21 min"), (120, "2 h"), (None, None)])

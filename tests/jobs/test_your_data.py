@@ -14,10 +14,10 @@ import pytest
 import yaml
 from streamlit.testing.v1 import AppTest
 
-from jobs.train_als import load
 from pipeline import config as configuration
 from pipeline.__main__ import main
 from pipeline.batch.run import Run
+from pipeline.batch.stages import ingest
 from pipeline.config import PipelineError
 from pipeline.data import checks, reader
 from pipeline.release import store
@@ -176,7 +176,7 @@ def second(shop, recommender, spark, tmp_path, capsys):
     places = [f"data.dir={folder}", f"data.more_ratings={tmp_path}/thumbs.csv", f"warehouse.dir={shop}/warehouse/shop"]
     run = Run(configuration.load([SHOP], places), spark, console(), None)
     run.start_build("second")
-    ratings, movies, _ = load(run)
+    ratings, movies, _ = ingest(run)
     return number, run, {row.item_id: row for row in movies.collect()}, ratings.collect(), tmp_path / "thumbs.csv"
 
 
@@ -276,7 +276,7 @@ def test_unfit_rows_of_a_shop_say_why(spark, tmp_path):
     }  # fmt: skip
     run = Run(configured(tmp_path, yaml.safe_dump({"data": overlay})), spark, console(), None)
     run.start_build()
-    ratings, movies, _ = load(run)
+    ratings, movies, _ = ingest(run)
     movies = movies.orderBy("movie_id").collect()
     names = {row.movie_id: row.item_id for row in movies}
     ratings = sorted((names[row.movie_id], row.rating) for row in ratings.collect())

@@ -1,0 +1,134 @@
+"""The neighbour lists of a configuration, from the likes and factors they are learned from."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.config import Settings, changed
+from pipeline.model.als import fit, item_factors_table, likes_table
+from pipeline.model.content import Content, content, movie_words
+from pipeline.model.neighbours import CUTS, cuts, longest_candidates, movies_sample, neighbours_table
+from pipeline.model.spectral import (
+    KNOBS,
+    Spectrum,
+    co_occurrences,
+    pairs_table,
+    spectral_vectors,
+    spectrum,
+    weighted_likes,
+)
+from pipeline.model.task_files import Parts
+from pipeline.model.vectors import cosine_vectors, whitened_vectors
+from pipeline.schemas import VECTORS
+
+
+def lists(config: Settings, learned: "Learned", only: DataFrame | None = None, parts: Parts | None = None) -> DataFrame:
+    """Return the neighbours table; only: movie_id of the movies whose lists are needed. With parts, it is written there
+    instead, and the names of the parts are returned."""
+    knobs, pairs = config.neighbours, None
+    if knobs.similarity == "spectral":
+        weights = vars(config.spectral)
+        known = learned.spectrum(config)
+        vectors = spectral_vectors(known, learned.content(), **{name: weights[name] for name in KNOBS})
+        vectors = learned.ratings.sparkSession.createDataFrame(vectors, VECTORS)
+        if config.spectral.residual:
+            of_pairs = {name: weights[name] for name in ("popularity_exponent", "residual")}
+            pairs = co_occurrences(learned.pairs(config), known, **of_pairs)
+    elif knobs.similarity == "whitened":
+        vectors = whitened_vectors(learned.item_factors(config), whitening=knobs.whitening)
+    else:
+        vectors = cosine_vectors(learned.item_factors(config))
+    n_movies, length = vectors.agg(F.count("*"), F.max(F.size("candidate"))).head()
+
+    def search(
+        candidates: DataFrame, n_candidates: int, only: DataFrame | None, parts: Parts | None = None
+    ) -> DataFrame:
+        sizes = {name: getattr(knobs, name) for name in CUTS}
+        cut = cuts(n_movies, n_candidates, length, cores=learned.cores, **sizes)
+        return neighbours_table(vectors, candidates, only, pairs, k=knobs.k, **cut, parts=parts)
+
+    candidates, n_candidates = learned.movies.where(learned.movies.n_ratings >= knobs.min_support), n_movies
+    if knobs.search == "approximate":
+        exact = search(candidates, n_candidates, movies_sample(vectors, "set"))
+        rows = longest_candidates(vectors, candidates, exact, recall=knobs.recall).toArrow()
+        candidates, n_candidates = learned.ratings.sparkSession.createDataFrame(rows), rows.num_rows
+    return search(candidates, n_candidates, only, parts)
+
+
+def exactly(config: Settings) -> Settings:
+    """Return the configuration with an exact search."""
+    return changed(config, {"neighbours.search": "exact"})
+
+
+class Learned:
+    """What lists are made from, learned from some ratings; each piece is made once for the settings it depends on."""
+
+    KEPT = 4  # of each piece, for so many settings
+
+    def __init__(
+        self,
+        ratings: DataFrame,
+        movies: DataFrame,
+        words: DataFrame,
+        cores: int,
+        item_factors: DataFrame | None = None,
+    ) -> None:
+        """item_factors: those that were trained already."""
+        self.ratings, self.movies, self.words, self.cores, self.trained = ratings, movies, words, cores, item_factors
+        self._pieces: dict[str, dict[str, Any]] = {}
+
+    def item_factors(self, config: Settings) -> DataFrame:
+        """Return the item_factors table."""
+        settings = (config.als, config.likes)
+        if self.trained is not None:
+            return self.trained
+        return self._once("item_factors", settings, lambda: item_factors_table(fit(config, self.ratings, self.cores)))
+
+    def weighted(self, config: Settings) -> DataFrame:
+        """Return the likes, weighted."""
+        likes, exponent = likes_table(self.ratings, **vars(config.likes)), config.spectral.user_exponent
+        return self._once("weighted", (config.likes, exponent), lambda: weighted_likes(likes, user_exponent=exponent))
+
+    def spectrum(self, config: Settings) -> Spectrum:
+        """Return the eigenpairs of the likes."""
+        knobs = config.spectral
+        settings = (config.als, config.likes, knobs.user_exponent, knobs.shrinkage)
+        return self._once(
+            "spectrum",
+            settings,
+            lambda: spectrum(self.item_factors(config), self.weighted(config), self.movies, shrinkage=knobs.shrinkage),
+        )
+
+    def content(self) -> Content:
+        """Return what is known of the movies besides who likes them."""
+        return self._once("content", (), lambda: content(self.movies, movie_words(self.words, self.ratings)))
+
+    def pairs(self, config: Settings) -> DataFrame:
+        """Return how often movies are liked together."""
+        settings = (config.likes, config.spectral.user_exponent)
+        return self._once("pairs", settings, lambda: pairs_table(self.weighted(config)))
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        for pieces in self._pieces.values():
+            while pieces:
+                self._drop(pieces)
+
+    def _once(self, name: str, settings: tuple, make: Callable[[], Any]) -> Any:
+        pieces = self._pieces.setdefault(name, {})
+        key = repr(settings)
+        if key not in pieces:
+            if len(pieces) == self.KEPT:
+                self._drop(pieces)
+            piece = make()
+            pieces[key] = piece.persist() if isinstance(piece, DataFrame) else piece
+        pieces[key] = pieces.pop(key)  # the latest used stands last
+        return pieces[key]
+
+    @staticmethod
+    def _drop(pieces: dict[str, Any]) -> None:
+        piece = pieces.pop(next(iter(pieces)))
+        if isinstance(piece, DataFrame):
+            piece.unpersist()
