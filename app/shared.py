@@ -8,12 +8,12 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import streamlit as st
 
 from pipeline import config as configuration
-from pipeline.config import PipelineError
+from pipeline.config import PipelineError, Settings
 from pipeline.release import store
 from pipeline.serving.recommender import Recommender
 
@@ -26,7 +26,7 @@ NOTHING, WRONG = ":material/info:", ":material/warning:"  # icons that need no f
 
 
 @st.cache_resource(show_spinner=False)
-def settings() -> SimpleNamespace:
+def settings() -> Settings:
     """Return the configuration from PAGE_OPTIONS in the environment, for hosts that start the page themselves, and the
     options behind `--` on the command line. Raises PipelineError."""
     parser = argparse.ArgumentParser()
@@ -118,11 +118,19 @@ def plain(text: str) -> str:
     return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-.!|~:$&" else char for char in text)
 
 
-def word() -> SimpleNamespace:
-    """Return what the catalogue holds, as Markdown shows it: item, one, and items, several; Item and Items begin so."""
-    words = {"item": settings().page.item, "items": settings().page.items}
-    words |= {name.capitalize(): text[:1].upper() + text[1:] for name, text in words.items()}
-    return SimpleNamespace(**{name: plain(text) for name, text in words.items()})
+class Words(NamedTuple):
+    """The page's words for its catalogue, as Markdown shows them: one thing and several, and both with a capital."""
+
+    item: str
+    items: str
+    Item: str
+    Items: str
+
+
+def word() -> Words:
+    """Return the words of the configuration."""
+    item, items = settings().page.item, settings().page.items
+    return Words(plain(item), plain(items), plain(item[:1].upper() + item[1:]), plain(items[:1].upper() + items[1:]))
 
 
 def ink() -> str:

@@ -1,5 +1,10 @@
 """Overlays and settings win in the order they are given, and a slip of the finger is named."""
 
+import re
+import runpy
+import subprocess
+import sys
+
 import pytest
 
 from pipeline import config
@@ -113,3 +118,43 @@ def test_the_solver_that_knows_likes_only_refuses_stars():
     for overlays, more in ((["conf/mvp.yaml"], []), ([], ["als.nonnegative=true"])):
         with pytest.raises(PipelineError, match=r"takes als\.implicitPrefs=true"):
             config.load(overlays, ["als.solver=conjugate_gradient", *more])
+
+
+def test_defaults_meanings_and_page_are_one():
+    """The comments of conf/pipeline.yaml are the descriptions of the models, and the page is made of both."""
+    text = (config.CONF / "pipeline.yaml").read_text(encoding="utf-8")
+    comments: dict[str, str] = {}
+    section = key = ""
+    for line in text.splitlines():
+        if found := re.match(r"(\w+):", line):
+            section, key = found[1], ""
+        elif found := re.match(r"  (\w+): .*?\s# (.*)", line):
+            key = f"{section}.{found[1]}"
+            comments[key] = found[2]
+        elif key and (found := re.match(r"\s+# (.*)", line)):
+            comments[key] += f" {found[1]}"
+    described = {
+        f"{section}.{key}": field.description
+        for section, keys in config.load()
+        for key, field in type(keys).model_fields.items()
+    }
+    assert list(comments.items()) == list(described.items())
+    settings = runpy.run_path(str(config.ROOT / "docs" / "settings.py"))
+    assert settings["PAGE"].read_text(encoding="utf-8") == settings["page"]()
+
+
+def test_a_misspelt_setting_fails_in_the_type_checker(tmp_path):
+    stub = "from pipeline.config import Settings\n\ndef k(config: Settings) -> int:\n    return config.neighbours.{}\n"
+    found = {}
+    for name in ("k", "kk"):
+        (tmp_path / f"{name}.py").write_text(stub.format(name))
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--cache-dir",
+            str(config.ROOT / ".mypy_cache"),
+            str(tmp_path / f"{name}.py"),
+        ]
+        found[name] = subprocess.run(command, cwd=config.ROOT, capture_output=True, text=True).stdout
+    assert "Success" in found["k"] and '"NeighboursSettings" has no attribute "kk"' in found["kk"]

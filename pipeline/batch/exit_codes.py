@@ -6,12 +6,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from pyspark.errors import PySparkException
 
-from pipeline.config import PipelineError
+from pipeline.config import PipelineError, Settings
 from pipeline.files import replacing
 from pipeline.release import store
 
@@ -20,7 +19,7 @@ class Ended:
     """How a run stands when it ends, however far it came."""
 
     def __init__(self) -> None:
-        self.config: SimpleNamespace | None = None
+        self.config: Settings | None = None
         self.warehouse: Path | None = None  # of a job that holds its lock
         self.live: str | None = None  # the release that was live as the run began
         self.manifest: Callable[[], dict[str, Any]] = dict  # of the release in the making

@@ -30,19 +30,23 @@ def ingest(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
         for place in inputs.empty:
             run.say(f"no new ratings in {place}")
         items, users = numbered_ids(run, inputs) if data.ids == "string" else (None, None)
-        titles = {"plain_titles": data.titles == "plain", "genre_separator": data.genre_separator}
-        checked_movies = checks.checked_movies(inputs.movies, items, **titles).persist()
+        checked_movies = checks.checked_movies(
+            inputs.movies, items, plain_titles=data.titles == "plain", genre_separator=data.genre_separator
+        ).persist()
         known = checked_movies.where("reason is null")
-        bounds = {"min_rating": data.min_rating, "max_rating": data.max_rating, "events": events}
-        checked_ratings = checks.checked_ratings(inputs.ratings, known, users, **bounds).persist()
+        checked_ratings = checks.checked_ratings(
+            inputs.ratings, known, users, min_rating=data.min_rating, max_rating=data.max_rating, events=events
+        ).persist()
         checked_tags = inputs.tags and checks.checked_tags(inputs.tags, known, users).persist()
         more, places = reader.files(inputs.more), " and ".join([data.dir, *data.more_ratings])
         tally, stars = checks.require_sound(checked_ratings, data.max_rejected_share, places, more)
         ratings = checks.accepted_ratings(checked_ratings, events=events)
         if events:
             ratings = ratings.persist()  # added up once
-        imdb, of_ids = inputs.imdb and inputs.imdb.frame, {"text_ids": items is not None, "events": events}
-        table = checks.movies_table(checked_movies, inputs.links, ratings, imdb, **of_ids)
+        imdb = inputs.imdb.frame if inputs.imdb else None
+        table = checks.movies_table(
+            checked_movies, inputs.links, ratings, imdb, text_ids=items is not None, events=events
+        )
         movies = run.save("movies", table, files=1)
         words = checks.words_table(movies, checked_tags).persist()  # every split of an evaluation asks again
         checked = [(checked_ratings, inputs.ratings), (checked_movies, inputs.movies)]

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipeline.config import DataSettings, PipelineError, Settings
+from pipeline.config import PipelineError, Settings
 from pipeline.data import checks, reader
+from pipeline.settings import DataSettings
 
 
 class Inputs(NamedTuple):

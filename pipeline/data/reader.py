@@ -6,7 +6,6 @@ import csv
 import functools
 import re
 import urllib.parse
-from types import SimpleNamespace
 from typing import NamedTuple
 
 from py4j.java_gateway import JavaObject
@@ -17,6 +16,7 @@ from pyspark.sql import functions as F
 
 from pipeline import schemas
 from pipeline.config import PipelineError
+from pipeline.settings import DataSettings
 
 # The nineteen genre flags that close a line of ml-100k's u.item, in the order of its u.genre.
 U_ITEM_GENRES = [
@@ -98,7 +98,7 @@ REQUIRED = {
 }
 
 
-def mapping(data: SimpleNamespace) -> Mapping:
+def mapping(data: DataSettings) -> Mapping:
     """Return the Mapping that the configuration's section data: asks for."""
     columns = {name: theirs if isinstance(theirs, list) else [theirs] for name, theirs in data.columns.items()}
     return Mapping(columns, data.files, stars=data.kind == "ratings")

@@ -46,20 +46,28 @@ def splits(config: Settings, ratings: DataFrame, part: str) -> list[protocol.Spl
     """Return the splits of the configured protocols that can be measured, asking users of the part: 'test' or
     'validation'."""
     knobs = config.evaluation
-    shared = {"part": part, "like_rating": knobs.like_rating, "max_users": knobs.max_users, "seed": knobs.seed}
     found: list[protocol.Split] = []
     if knobs.protocol in ("strangers", "all"):
-        of_folds = {"folds": knobs.folds, "draws": knobs.draws, "min_targets": knobs.min_targets}
-        found += protocol.strangers(ratings, **shared, **of_folds)
+        found += protocol.strangers(
+            ratings,
+            part=part,
+            like_rating=knobs.like_rating,
+            max_users=knobs.max_users,
+            seed=knobs.seed,
+            folds=knobs.folds,
+            draws=knobs.draws,
+            min_targets=knobs.min_targets,
+        )
     if knobs.protocol in ("histories", "all"):
         if knobs.test and part == "test":
+            tests = read_tests(ratings.sparkSession, config)
+            found.append(protocol.given_histories(ratings, tests, like_rating=knobs.like_rating))
+        else:
             found.append(
-                protocol.given_histories(
-                    ratings, read_tests(ratings.sparkSession, config), like_rating=knobs.like_rating
+                protocol.histories(
+                    ratings, part=part, like_rating=knobs.like_rating, max_users=knobs.max_users, seed=knobs.seed
                 )
             )
-        else:
-            found.append(protocol.histories(ratings, **shared))
     asked = [split for split in found if any(len(requests.users) for requests in split.requests.values())]
     # Of very few users a fold may hold them all: nothing is left to learn from.
     return [split for split in asked if not interactions(config, split.training).isEmpty()]
