@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, get_origin
 
 import yaml
 from pydantic.fields import FieldInfo
