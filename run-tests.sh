@@ -9,8 +9,6 @@ setup_python requirements.txt requirements-dev.txt
 setup_java
 setup_browser
 export PYSPARK_PYTHON="$PYTHON" PYSPARK_DRIVER_PYTHON="$PYTHON" SPARK_LOCAL_IP=127.0.0.1
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
-.venv/bin/mypy
+./checks.sh
 # Four at a time, a file at a time: most of them wait for a single thread of Java, or for a browser.
 exec "$PYTHON" -m pytest -n 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -3,9 +3,8 @@
 import altair as alt
 import pandas as pd
 
-from pipeline.evaluation.metrics import Measure
 from pipeline.serving.recommender import Place, named
-from pipeline.standings import SERVED
+from pipeline.standings import SERVED, Measure
 
 # Eight hues after Okabe and Ito, each with a contrast of 3:1 or more on the light page and on the dark one. Whoever
 # cannot tell them apart has the shapes.

@@ -15,6 +15,7 @@ import streamlit as st
 from pipeline import config as configuration
 from pipeline.config import PipelineError, Settings
 from pipeline.release import store
+from pipeline.serving import readiness
 from pipeline.serving.recommender import Recommender
 
 OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
@@ -73,7 +74,9 @@ def fetched(source: str) -> str:
     from pipeline.release import archive  # brings requests, which the page can do without
 
     try:
-        archive.fetch(warehouse(), source, max_bytes=MAX_FETCHED, keep=settings().warehouse.keep)
+        archive.fetch(
+            warehouse(), source, readiness.check_folder, max_bytes=MAX_FETCHED, keep=settings().warehouse.keep
+        )
     except PipelineError as error:
         return str(error)
     return ""

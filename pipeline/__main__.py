@@ -15,7 +15,8 @@ from pipeline.release.export import FORMS, export
 from pipeline.serving import analyst, readiness
 from pipeline.serving.recommender import AmbiguousTitleError, Match, Recommender, named
 from pipeline.serving.sessions import Sessions, ratings_of, write_ratings
-from pipeline.terminal import console, matches_table, recommendations_table, table
+from pipeline.serving.tables import matches_table, recommendations_table
+from pipeline.terminal import console, table
 
 COMMANDS = (
     "recommend, search, similar, sql, export, releases, changes, gates, rollback, pack, fetch, ready, feedback or "
@@ -201,12 +202,18 @@ def _pack(options: argparse.Namespace, warehouse: Path, console: Console) -> Non
 
 
 def _fetch(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    bounds = {"max_bytes": options.max_mib * 2**20, "keep": options.config.warehouse.keep}
-    print(f"live is now {archive.fetch(warehouse, options.source, **bounds)}")
+    release_id = archive.fetch(
+        warehouse,
+        options.source,
+        readiness.check_folder,
+        max_bytes=options.max_mib * 2**20,
+        keep=options.config.warehouse.keep,
+    )
+    print(f"live is now {release_id}")
 
 
 def _ready(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    print(readiness.ask(options.url) if options.url else readiness.check_warehouse(warehouse))
+    print(readiness.ask(options.url) if options.url else readiness.check_folder(store.release_dir(warehouse)))
 
 
 def _feedback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

@@ -13,11 +13,12 @@ import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from pipeline import sql
 from pipeline.settings import PATH, Section, Settings
 
 # conf/ stands beside pipeline/, in a checkout as in the zip that spark-submit.sh sends to a cluster.
 PACKAGE = cast(Path, importlib.resources.files("pipeline"))  # or a zipfile.Path, which does the same
-CONF, SQL = PACKAGE.parent / "conf", PACKAGE / "sql"
+CONF = PACKAGE.parent / "conf"
 # spark-submit.sh says where the checkout is, because the jobs import pipeline from the zip.
 ROOT = Path(os.environ.get("PIPELINE_ROOT") or Path(__file__).parent.parent)
 PATHS = tuple(
@@ -128,7 +129,7 @@ def _require_agreement(config: Settings) -> None:
         raise PipelineError(
             "als.warm_start=true: Spark's ALS takes no factors to begin with; give --set als.solver=conjugate_gradient"
         )
-    known_gates = sorted(gate.name.removesuffix(".sql") for gate in (SQL / "gates" / "bounds").iterdir())
+    known_gates = sql.names("gates/bounds")
     if unknown := [name for name in config.gates.skip if name not in known_gates]:
         raise PipelineError(f"gates.skip: no gate '{unknown[0]}' can be left out; these can: {', '.join(known_gates)}")
 

@@ -2,13 +2,26 @@
 
 from typing import NamedTuple
 
-from pipeline.evaluation.metrics import Measure
-
 # Per protocol: number of favourites and length of the lists that are told, and the pair that the rest is told of.
 ASKED: dict[str, tuple[list[tuple[int | None, int]], tuple[int | None, int]]] = {
     "strangers": ([(1, 10), (3, 10), (5, 10), (10, 10)], (5, 10)),
     "histories": ([(None, 10), (None, 20), (None, 50), (None, 100)], (None, 20)),
 }
+
+
+class Measure(NamedTuple):
+    """One row of the metrics table."""
+
+    protocol: str
+    model: str
+    n_favourites: int | None
+    metric: str
+    k: int
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+
+
 SERVED = "served"
 LABELS = {"ndcg": "nDCG", "recall": "recall"}
 

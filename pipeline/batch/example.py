@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline import config as configuration
 from pipeline.batch.run import Run
 from pipeline.serving.recommender import Recommender, named
-from pipeline.terminal import recommendations_table
+from pipeline.serving.tables import recommendations_table
 
 
 def show_example(run: Run, folder: Path) -> None:

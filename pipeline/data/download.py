@@ -26,14 +26,14 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from pipeline.unpacking import SAFE_NAME, extract
+
 BASE_URL = "https://files.grouplens.org/datasets/movielens"
 # Unpacked megabytes, rounded up from public listings; `latest` grows.
 UNPACKED_MB = {"latest-small": 4, "100k": 16, "1m": 25, "10m": 270, "20m": 890, "25m": 1160, "32m": 960, "latest": 1600}
 MAX_GROWTH = 4  # an archive may unpack to this many times the size above
 MAX_MEMBERS = 200  # ml-100k, the one with most, has about 25
 RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
-# Rules out `.`, `..`, absolute paths, drive letters and backslashes; MovieLens names are all like this.
-MEMBER_NAME = re.compile(r"((?!\.\.?(/|$))[\w.-]+(/|$))+", re.ASCII)
 T = TypeVar("T")
 TRIES = 5  # failures in a row that brought no new byte
 BACKOFF = 1.0  # seconds before the first retry; doubles
@@ -199,19 +199,9 @@ def unpack(part: Path, work: Path, *, limit: int) -> Path:
     """
     with zipfile.ZipFile(part) as archive, progress(f"unpacking {part.stem}") as show:
         top, files = check_members(archive.infolist(), limit)
-        done, total = 0, sum(member.file_size for member in files)
-        for member in files:
-            path = work / member.filename
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(member) as source, path.open("xb") as sink:
-                while chunk := source.read(1 << 20):
-                    done += len(chunk)
-                    if done > limit:
-                        raise zipfile.BadZipFile(f"it unpacks to more than {megabytes(limit)}")
-                    sink.write(chunk)
-                    show(done, total)
-                sink.flush()
-                os.fsync(sink.fileno())  # else a power cut could leave empty files under the final name
+        total = sum(member.file_size for member in files)
+        paths = {member.filename: work / member.filename for member in files}
+        extract(archive, paths, limit=limit, show=lambda done: show(done, total))
     return work / top
 
 
@@ -224,7 +214,7 @@ def check_members(members: list[zipfile.ZipInfo], limit: int) -> tuple[str, list
     top = members[0].filename.split("/")[0]
     for member in members:
         checks = {
-            "would leave the folder": MEMBER_NAME.fullmatch(member.filename),
+            "would leave the folder": SAFE_NAME.fullmatch(member.filename),
             "is a link or a device": stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR),
             f"is not below {top}/": member.filename.startswith(f"{top}/"),
             # zipfile unpacks others in chunks of any size, before they are counted

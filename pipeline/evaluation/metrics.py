@@ -1,8 +1,10 @@
 """How good the lists are: accuracy per user, and what the lists are made of. No Spark."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from pipeline.standings import Measure
 
 if TYPE_CHECKING:
     from pipeline.evaluation.protocol import Requests  # needs Spark
@@ -105,19 +107,6 @@ def mean_and_interval(
     low, high = np.percentile(np.concatenate(drawn) / len(owners), [2.5, 97.5], axis=0)
     mean = means.mean(axis=0)
     return mean, np.minimum(low, mean), np.maximum(high, mean)  # where all users agree, rounding must not part them
-
-
-class Measure(NamedTuple):
-    """One row of the metrics table."""
-
-    protocol: str
-    model: str
-    n_favourites: int | None
-    metric: str
-    k: int
-    value: float
-    ci_low: float | None
-    ci_high: float | None
 
 
 class Measured:

@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from pipeline.release import database
+from pipeline import sql
 
 BULK = 500  # requests ranked in one query
 
@@ -18,7 +18,7 @@ def in_memory(tables: dict[str, pa.Table], *, popularity_weight: float) -> duckd
         connection.register("arriving", table)
         connection.execute(f"create table {name} as from arriving")
         connection.unregister("arriving")
-    database.define_macros(connection, database.RANKING, popularity_weight)
+    sql.define_macros(connection, sql.RANKING, popularity_weight)
     return connection
 
 

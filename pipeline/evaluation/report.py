@@ -5,8 +5,7 @@ import string
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.evaluation.metrics import Measure
-from pipeline.standings import ASKED, LABELS, SERVED, Results, favourites_in_words, standings
+from pipeline.standings import ASKED, LABELS, SERVED, Measure, Results, favourites_in_words, standings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

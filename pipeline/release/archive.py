@@ -5,17 +5,16 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import requests
 
 from pipeline.config import PipelineError
 from pipeline.files import replacing
 from pipeline.release import store
-from pipeline.serving import readiness
-from pipeline.serving.recommender import Recommender
+from pipeline.unpacking import SAFE_NAME, extract
 
 NAME = "release.zip"
 MAX_MANIFEST = 16 * 2**20  # bytes
@@ -45,14 +44,15 @@ def pack(warehouse: Path, out: Path, release_id: str | None = None) -> tuple[str
     return folder.name, target.stat().st_size, digest
 
 
-def fetch(warehouse: Path, source: str, *, max_bytes: int, keep: int = 0) -> str:
+def fetch(warehouse: Path, source: str, check: Callable[[Path], object], *, max_bytes: int, keep: int = 0) -> str:
     """Bring a packed release into the warehouse, make it live, and return its id.
 
-    source: http(s) address or path of the file, with '#sha256=HEX' behind it when it must be that very one.
-    max_bytes: the most that the file, and what is in it, may take; keep: newest releases that stay, 0 keeps all.
-    What arrives is unpacked aside: exactly the files that its manifest names, each of the size and sha256 that stand
-    there. Only then does it become a release, in one step. A release that is here already is made live.
-    Raises PipelineError, with the live release as it was, when it cannot be had or is not whole.
+    source: http(s) address or path of the file, followed by '#sha256=HEX' if only that very file will do.
+    check: tries the release's folder before it goes live, and raises PipelineError if the release does not answer.
+    max_bytes: bound on the file, and on its unpacked content. keep: newest releases that stay, 0 keeps all.
+    The file is unpacked aside: exactly the files that its manifest names, each of the recorded size and sha256. Then
+    the folder becomes a release in one step. A release that is in the warehouse already is made live.
+    Raises PipelineError if the file cannot be fetched or is not whole. The live release is then as it was.
     """
     where, _, wanted = source.partition("#sha256=")
     shown = where.split("?")[0].rsplit("@")[-1]  # an address may hold a key
@@ -64,6 +64,7 @@ def fetch(warehouse: Path, source: str, *, max_bytes: int, keep: int = 0) -> str
             if wanted and found != wanted.lower():
                 raise ValueError(f"its sha256 is {found}")
             release_id = _unpack(file, folder, max_bytes)
+            _require_answer(check, folder)
             store.admit(warehouse, folder, release_id)
             store.retire(warehouse, keep)
         except requests.RequestException as error:
@@ -73,7 +74,10 @@ def fetch(warehouse: Path, source: str, *, max_bytes: int, keep: int = 0) -> str
         except OSError as error:
             reason = error.strerror or str(error)
             how = store.outcome(warehouse, release_id)
-            raise PipelineError(f"{shown}: cannot be brought to {warehouse}: {how} ({reason}); see to both") from error
+            raise PipelineError(
+                f"{shown}: cannot be brought to {warehouse}: {how} ({reason}); "
+                "check the file and the space in the warehouse, and fetch again"
+            ) from error
         except PipelineError:
             raise
         except Exception as error:  # zipfile raises nearly anything for a damaged archive
@@ -131,36 +135,29 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> str:
         if store.time_of(release_id) > datetime.now(UTC) + timedelta(days=1):
             raise ValueError("its id lies in the future: later releases could not be told from older ones")
         for name in noted:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
+            if not SAFE_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} would leave the folder")
         for expected in noted.values():
             if type(expected["bytes"]) is not int or expected["bytes"] < 0:
                 raise ValueError("its manifest has a size that is none")
         if sorted(archive.namelist()) != sorted([manifests[0], *(f"{release_id}/{name}" for name in noted)]):
             raise ValueError("its files are not those that its manifest names")
-        _bound(sum(expected["bytes"] for expected in noted.values()), max_bytes)
+        size = sum(expected["bytes"] for expected in noted.values())
+        _bound(size, max_bytes)
         folder.mkdir()
         (folder / store.MANIFEST).write_bytes(text)
-        for name, expected in noted.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(f"{release_id}/{name}") as source, (folder / name).open("xb") as sink:
-                left = expected["bytes"] + 1
-                while chunk := source.read(min(CHUNK, left)):
-                    left -= len(chunk)
-                    sink.write(chunk)
-                if left != 1:
-                    raise ValueError(f"{name}: not of the size that its manifest says")
+        extract(archive, {f"{release_id}/{name}": folder / name for name in noted}, limit=size)
     if wrong := store.damage(folder):
         raise ValueError(wrong[0])
-    recommender = Recommender(folder)
+    return release_id
+
+
+def _require_answer(check: Callable[[Path], object], folder: Path) -> None:
+    """Raise ValueError if the release in the folder does not stand the check."""
     try:
-        readiness.check(recommender)
+        check(folder)
     except PipelineError as error:
         raise ValueError(str(error)) from error
-    finally:
-        recommender.close()
-    return release_id
 
 
 def _bound(size: int, max_bytes: int) -> None:

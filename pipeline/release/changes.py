@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from pipeline import sql
 from pipeline.config import PipelineError
 from pipeline.release import database
 
@@ -28,17 +29,17 @@ def changes(before: Path, after: Path) -> dict[str, Any]:
         connection.execute("set enable_progress_bar = false")
         for name, folder in (("before", before), ("after", after)):
             try:
-                path = database.quoted(str(folder / database.DATABASE))
+                path = sql.quoted(str(folder / database.DATABASE))
                 connection.execute(f"attach {path} as {name} (read_only)")
             except duckdb.Error as error:
                 raise PipelineError(f"{folder}: cannot be compared ({str(error).splitlines()[0]})") from error
 
         def rows(name: str, **values: int) -> list[dict[str, Any]]:
-            answer = connection.execute(database.sql(f"changes/{name}"), values)
+            answer = connection.execute(sql.statement(f"changes/{name}"), values)
             columns = [column[0] for column in answer.description]
             return [dict(zip(columns, row, strict=True)) for row in answer.fetchall()]
 
-        connection.execute(database.sql("changes/kept"))
+        connection.execute(sql.statement("changes/kept"))
         named_rows = {name: rows(name, n=NAMED) for name in ("movers", "lists", "titles")}
         return {"since": before.name, **rows("summary")[0], **named_rows}
 

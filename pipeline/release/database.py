@@ -1,24 +1,19 @@
 """serving.duckdb: made from a release's Parquet tables, held to the gates, and opened for reading."""
 
-import itertools
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 
-from pipeline import schemas
-from pipeline.config import SQL, PipelineError, RefusedError
+from pipeline import schemas, sql
+from pipeline.config import PipelineError, RefusedError
 
 DATABASE = "serving.duckdb"
 SPILL = ".spill-"  # how the name of a folder begins that a build writes to what does not fit into memory
 MAY_BE_MISSING = ("catalogue_map", "metrics")  # left out on purpose: the release then has them without rows
-# Statements run in this order on a database that holds the tables.
-RANKING = ["listed", "candidates", "ranked", "eligible", "steered", "recommend"]
-MACROS = [*RANKING, "ids", "similar", "search_words", "search_key", "search_names", "search_likeness", "search_movies"]
 SETTINGS = {  # macros that stand for numbers of the configuration, and what they are
     "popularity_weight": "How much does popularity count beside the lists?",
     "bound": "What do the gates of this name hold the tables to?",
@@ -63,20 +58,6 @@ def connect(release: Path) -> duckdb.DuckDBPyConnection:
         ) from error
 
 
-def over_parquet(release: Path, *, popularity_weight: float) -> duckdb.DuckDBPyConnection:
-    """Return a database in memory that reads the release's Parquet files at each query, with the ranking.
-
-    For where serving.duckdb cannot be: slower, the same answers. search_movies is not there.
-    """
-    connection = duckdb.connect(config={"threads": READER["threads"], "memory_limit": READER["memory_limit"]})
-    connection.execute("set parquet_metadata_cache = true")  # a published file does not change
-    for table in ("movies", "neighbours", "popularity"):
-        files = quoted(str(release / table / "*.parquet"))
-        connection.execute(f"create view {table} as from read_parquet({files})")
-    define_macros(connection, [*RANKING, "ids", "similar"], popularity_weight)
-    return connection
-
-
 def build_database(
     release: Path, *, popularity_weight: float, bounds: dict[str, float], **gates: Any
 ) -> dict[str, dict[str, int]]:
@@ -106,10 +87,10 @@ def build_database(
             sizes[table] = _load(connection, table, files)
         # Titles are looked up by id; the lists need no index, since a lookup skips all row groups but their own.
         connection.execute("create index movies_by_id on movies (movie_id)")
-        define_macros(connection, MACROS, popularity_weight)
+        sql.define_macros(connection, sql.MACROS, popularity_weight)
         for view in VIEWS:
-            connection.execute(sql(f"views/{view}"))
-        cases = " ".join(f"when {quoted(name)} then {float(value)!r}::double" for name, value in bounds.items())
+            connection.execute(sql.statement(f"views/{view}"))
+        cases = " ".join(f"when {sql.quoted(name)} then {float(value)!r}::double" for name, value in bounds.items())
         connection.execute(f"create macro bound(name) as case name {cases} end")
         _comment(connection)
         run_gates(connection, release, **gates)
@@ -127,7 +108,7 @@ def run_gates(
     compare with, None to leave these out.
     """
     if live:
-        connection.execute(f"attach {quoted(str(live / DATABASE))} as live (read_only)")
+        connection.execute(f"attach {sql.quoted(str(live / DATABASE))} as live (read_only)")
     for gate in ask_gates(connection, skip=skip, live=live is not None):
         if gate.found:
             found = "; ".join(gate.found)
@@ -146,8 +127,8 @@ def ask_gates(connection: duckdb.DuckDBPyConnection, *, skip: Collection[str] = 
     skip: see run_gates(); live: whether the live release is attached as live.
     """
     bounds = [name for name in bounded_gates() if name not in skip and (live or not name.startswith("live_"))]
-    for name in [*_names(SQL / "gates"), *(f"bounds/{name}" for name in bounds)]:
-        statement = sql(f"gates/{name}")
+    for name in [*sql.names("gates"), *(f"bounds/{name}" for name in bounds)]:
+        statement = sql.statement(f"gates/{name}")
         problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
         # format() of a null is null
         yield Gate(name, statement.splitlines()[0].removeprefix("-- "), [text or "a null" for (text,) in problems])
@@ -166,7 +147,7 @@ def gates_of(release: Path, *, live: Path | None) -> list[Gate]:
         ):
             for name, folder in {"asked": release, "live": live}.items():
                 if folder:
-                    connection.execute(f"attach {quoted(str(folder / DATABASE))} as {name} (read_only)")
+                    connection.execute(f"attach {sql.quoted(str(folder / DATABASE))} as {name} (read_only)")
             connection.execute("use asked")
             connection.execute("set enable_external_access = false")
             return list(ask_gates(connection, live=live is not None))
@@ -178,7 +159,7 @@ def gates_of(release: Path, *, live: Path | None) -> list[Gate]:
 
 def bounded_gates() -> list[str]:
     """Return the names of the gates that gates.skip may name."""
-    return _names(SQL / "gates" / "bounds")
+    return sql.names("gates/bounds")
 
 
 def differences(release: Path, tables: Collection[str]) -> list[str]:
@@ -194,10 +175,10 @@ def differences(release: Path, tables: Collection[str]) -> list[str]:
     with duckdb.connect(config=config) as connection:
         connection.execute("set enable_progress_bar = false")
         try:
-            connection.execute(f"attach {quoted(str(release / DATABASE))} as serving (read_only)")
+            connection.execute(f"attach {sql.quoted(str(release / DATABASE))} as serving (read_only)")
         except duckdb.Error as error:
             raise PipelineError(f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]})") from error
-        connection.execute(f"set allowed_directories = [{quoted(str(release.resolve()))}]")
+        connection.execute(f"set allowed_directories = [{sql.quoted(str(release.resolve()))}]")
         connection.execute("set enable_external_access = false")
         for table in tables:
             rows = "select count(*), bit_xor(hash(t)), sum(hash(t)::hugeint) from {} as t"
@@ -222,41 +203,19 @@ def parquet_files(folder: Path) -> list[Path]:
         return []
 
 
-def _names(folder: Traversable) -> list[str]:
-    return sorted(path.name.removesuffix(".sql") for path in folder.iterdir() if path.name.endswith(".sql"))
-
-
-def define_macros(connection: duckdb.DuckDBPyConnection, names: list[str], popularity_weight: float) -> None:
-    """Define the macros of pipeline/sql on a database that holds the tables."""
-    connection.execute(f"create or replace macro popularity_weight() as {float(popularity_weight)!r}::double")
-    for name in names:
-        connection.execute(sql(name))
-
-
-def sql(name: str) -> str:
-    """Return the statement of pipeline/sql/<name>.sql."""
-    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
-
-
-def header(statement: str) -> str:
-    """Return the comments above a statement."""
-    lines = itertools.takewhile(lambda line: line.startswith("--"), statement.splitlines())
-    return "\n".join(line[2:].removeprefix(" ") for line in lines)
-
-
 def _comment(connection: duckdb.DuckDBPyConnection) -> None:
     """Say in the database itself what its tables, views, columns and macros are."""
     for table, columns in {**schemas.TABLES, **schemas.DERIVED}.items():
         kind = "view" if table in VIEWS else "table"
-        connection.execute(f"comment on {kind} {table} is {quoted(f'one row per {schemas.ROWS[table]}')}")
+        connection.execute(f"comment on {kind} {table} is {sql.quoted(f'one row per {schemas.ROWS[table]}')}")
         for column in columns:
             unit = f" [{schemas.UNITS[column.name]}]" if column.name in schemas.UNITS else ""
-            connection.execute(f"comment on column {table}.{column.name} is {quoted(column.meaning + unit)}")
+            connection.execute(f"comment on column {table}.{column.name} is {sql.quoted(column.meaning + unit)}")
     own = "select function_name, function_type from duckdb_functions() where database_name = current_database()"
     for name, kind in connection.execute(f"{own} and not internal").fetchall():
-        text = SETTINGS[name] if name in SETTINGS else header(sql(name))
+        text = SETTINGS[name] if name in SETTINGS else sql.header(sql.statement(name))
         table = "table " if kind == "table_macro" else ""
-        connection.execute(f'comment on macro {table}"{name}" is {quoted(text)}')
+        connection.execute(f'comment on macro {table}"{name}" is {sql.quoted(text)}')
 
 
 def _load(connection: duckdb.DuckDBPyConnection, table: str, files: list[Path]) -> dict[str, int]:
@@ -294,10 +253,5 @@ def _in_order(connection: duckdb.DuckDBPyConnection, table: str, order: str) -> 
 def _write_empty(connection: duckdb.DuckDBPyConnection, release: Path, table: str) -> None:
     (release / table).mkdir(exist_ok=True)
     columns = ", ".join(f"null::{type_} as {name}" for name, type_ in schemas.duckdb_schema(table))
-    target = quoted(str(release / table / "part-00000.zstd.parquet"))
+    target = sql.quoted(str(release / table / "part-00000.zstd.parquet"))
     connection.execute(f"copy (select {columns} where false) to {target} (format parquet, compression zstd)")
-
-
-def quoted(text: str) -> str:
-    """Return text as a literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"

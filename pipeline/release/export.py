@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from pipeline import sql
 from pipeline.config import PipelineError
 from pipeline.files import replacing
 from pipeline.release import database
@@ -79,7 +80,7 @@ def export(release: Path, path: Path, k: int | None = None) -> Written:
 
 def _batches(connection: duckdb.DuckDBPyConnection, ids: list[int], columns: str, k: int) -> Batches:
     """Yield queries, each for the columns of the next AT_ONCE lists."""
-    statement = f"with exported as ({database.sql('exported').rstrip().rstrip(';')}) {columns}"
+    statement = f"with exported as ({sql.statement('exported').rstrip().rstrip(';')}) {columns}"
     for begin in range(0, len(ids), AT_ONCE):
         part = ids[begin : begin + AT_ONCE]
         yield connection.cursor().sql(statement, params=[part[0], part[-1], k])

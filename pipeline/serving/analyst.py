@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline import sql
 from pipeline.config import PipelineError
 from pipeline.release import database
 
@@ -106,11 +107,11 @@ def macros() -> list[Macro]:
     """Return the macros for analysts, documented by the comments above them in pipeline/sql."""
     found = []
     for name in MACROS:
-        statement = database.sql(name)
+        statement = sql.statement(name)
         call = re.search(r'create or replace macro "?(\w+)"?(\([^)]*\))( as table)?', statement)
         if call is None:
             raise ValueError(f"{name}.sql defines no macro")
-        question, mark, text = database.header(statement).partition("?")
+        question, mark, text = sql.header(statement).partition("?")
         arguments = re.sub(r"\s+", " ", call[2]).replace("( ", "(").replace(" )", ")")
         found.append(Macro(f"{'from' if call[3] else 'select'} {call[1]}{arguments}", question + mark, text.strip()))
     return found
@@ -119,7 +120,7 @@ def macros() -> list[Macro]:
 def examples() -> list[Example]:
     """Return the queries of pipeline/sql/examples, in the order of their numbers."""
     found = []
-    for path in sorted((database.SQL / "examples").iterdir(), key=lambda path: int(path.name.split("_")[0])):
-        question, _, statement = path.read_text(encoding="utf-8").partition("\n")
+    for name in sorted(sql.names("examples"), key=lambda name: int(name.split("_")[0])):
+        question, _, statement = sql.statement(f"examples/{name}").partition("\n")
         found.append(Example(question.removeprefix("-- "), statement.strip()))
     return found

@@ -1,9 +1,9 @@
 """Readiness: does the live release answer? Health says only that the server runs."""
 
+import contextlib
 from pathlib import Path
 
 from pipeline.config import PipelineError
-from pipeline.release import store
 from pipeline.serving.recommender import Recommender
 
 PATH = "/ready"
@@ -18,13 +18,10 @@ def check(recommender: Recommender) -> str:
     return f"{ANSWERS}release {recommender.release_id} answers"
 
 
-def check_warehouse(warehouse: Path) -> str:
-    """Open the live release and have it recommend; see check()."""
-    recommender = Recommender(store.release_dir(warehouse))
-    try:
+def check_folder(folder: Path) -> str:
+    """Open the release in a folder and have it recommend; see check()."""
+    with contextlib.closing(Recommender(folder)) as recommender:
         return check(recommender)
-    finally:
-        recommender.close()
 
 
 def ask(address: str) -> str:

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, Protocol
 
 import duckdb
 
+from pipeline import sql
 from pipeline.config import PipelineError
-from pipeline.evaluation.metrics import Measure
 from pipeline.release import database
 from pipeline.serving import analyst
 from pipeline.serving.batching import Batching
+from pipeline.standings import Measure
 
 SURE = 0.98  # match of a title that was typed in full, but for its article
 CLEAR_LEAD = 0.05  # how far the best match must lead the next to be taken without asking
@@ -359,7 +360,7 @@ class Recommender:
         genres: so many get a colour of their own.
         """
         # there are releases from before there were maps
-        return [Place(*row) for row in self._rows(database.sql("places"), [genres], missing_ok=True)]
+        return [Place(*row) for row in self._rows(sql.statement("places"), [genres], missing_ok=True)]
 
     def measures(self) -> list[Measure]:
         """Return the rows of the metrics table; empty when the release was not evaluated."""

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pipeline import config
-from pipeline.evaluation.metrics import Measure
+from pipeline.standings import Measure
 from tests.conftest import MOVIES, NEIGHBOURS, ROOT, publish, write_build
 
 MAP = [(1, -1.0, 0.5), (2, -0.75, 0.5), (3, 0.5, 0.25), (5, 1.0, 0.0), (6, 0.0, -1.0)]

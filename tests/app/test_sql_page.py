@@ -11,6 +11,7 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pipeline import sql
 from pipeline.config import PipelineError
 from pipeline.release import database, store
 from pipeline.serving import analyst, sandbox
@@ -377,7 +378,7 @@ def test_every_macro_of_a_release_is_documented(folder):
     documented = {re.match(r"(?:from|select) (\w+)\(", macro.call)[1] for macro in analyst.macros()}
     own = "select function_name from duckdb_functions() where not internal"
     assert documented == {name for (name,) in ask(folder, own).rows} - set(database.SETTINGS)
-    assert documented == set(database.MACROS) - {"search_names"}  # that one is a table
+    assert documented == set(sql.MACROS) - {"search_names"}  # that one is a table
     for macro in analyst.macros():
         assert macro.question.endswith("?") and macro.text
     call = analyst.macros()[0].call

@@ -20,6 +20,7 @@ import pytest
 
 from pipeline.config import PipelineError
 from pipeline.release import archive, store
+from pipeline.serving import readiness
 from pipeline.serving.recommender import Recommender
 from tests.conftest import NEIGHBOURS, fill, publish
 
@@ -95,12 +96,12 @@ def go_on(warehouse):
 
 def fetch(warehouse):
     """Bring in what somebody else packed."""
-    archive.fetch(warehouse, str(warehouse.parent / "other.zip"), max_bytes=2**30, keep=2)
+    archive.fetch(warehouse, str(warehouse.parent / "other.zip"), readiness.check_folder, max_bytes=2**30, keep=2)
 
 
 def fetch_again(warehouse):
     """Bring in what is here already, and was not live."""
-    archive.fetch(warehouse, str(warehouse.parent / "own.zip"), max_bytes=2**30, keep=3)
+    archive.fetch(warehouse, str(warehouse.parent / "own.zip"), readiness.check_folder, max_bytes=2**30, keep=3)
 
 
 def at_operation(number, strike):

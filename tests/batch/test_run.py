@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.batch import application, fingerprints
 from pipeline.config import PipelineError
-from pipeline.evaluation.metrics import Measure
 from pipeline.evaluation.report import headlines
 from pipeline.release import store
+from pipeline.standings import Measure
 from tests.conftest import publish, write_build
 
 GATES = {"k": 4, "als_rank": 2, "min_support": 1}

@@ -128,7 +128,7 @@ def test_tuning_writes_an_overlay_and_goes_on_where_it_stopped(run, checkerboard
     assert "Mean of nDCG@10 and recall@10" in out.read_text()
     again = run(*search)
     assert again.returncode == 0, again.stdout
-    assert "going on after" in again.stdout and "trial 0 " not in again.stdout, again.stdout
+    assert "resuming after" in again.stdout and "trial 0 " not in again.stdout, again.stdout
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def from_a_time(when):
     (from_a_time("20990101T000000Z"), "in the future"), (from_a_time("99999999T999999Z"), "does not match format"),
     (outside("../../evil"), "would leave the folder"), (outside("/tmp/evil"), "would leave the folder"),
     (outside("a\\..\\evil"), "would leave the folder"), (altered, "not as it was published"),
-    (longer, "not of the size"), (missing, "not those that its manifest names"),
+    (longer, "unpacks to more than"), (missing, "not those that its manifest names"),
     (unknown, "not those that its manifest names"), (renamed, "not named for the release"),
     (huge, "--max-mib allows more"),
 ])  # fmt: skip

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import files, schemas
+from pipeline import files, schemas, sql
 from pipeline.__main__ import main
 from pipeline.batch.run import Run
 from pipeline.config import BusyError, PipelineError
@@ -244,9 +244,9 @@ def test_gates_are_queries_that_an_analyst_can_ask(tmp_path, capsys):
     where = ["--set", f"warehouse.dir={tmp_path}"]
     folder = republish(tmp_path)
     connection = database.connect(folder)
-    for name in database._names(database.SQL / "gates"):
-        assert connection.execute(database.sql(f"gates/{name}")).fetchall() == [], name
-    bounded = "".join(database.sql(f"gates/bounds/{name}") for name in database.bounded_gates())
+    for name in sql.names("gates"):
+        assert connection.execute(sql.statement(f"gates/{name}")).fetchall() == [], name
+    bounded = "".join(sql.statement(f"gates/bounds/{name}") for name in database.bounded_gates())
     for name in set(re.findall(r"bound\('(\w+)'\)", bounded)):
         assert connection.execute(f"select bound('{name}')").fetchall() == [(BOUNDS.get(name, 1),)]
     connection.close()
@@ -257,7 +257,7 @@ def test_gates_are_queries_that_an_analyst_can_ask(tmp_path, capsys):
         republish(tmp_path, neighbours=NEIGHBOURS[:7], data="here/")
     refused = duckdb.connect(str(tmp_path / "building" / "serving.duckdb"), read_only=True)
     refused.execute(f"attach '{folder}/serving.duckdb' as live (read_only)")
-    assert len(refused.execute(database.sql("gates/bounds/live_rows")).fetchall()) == 1
+    assert len(refused.execute(sql.statement("gates/bounds/live_rows")).fetchall()) == 1
     refused.close()
     for asked, code in (([], 3), (["building"], 3), ([folder.name], 0)):
         assert main(["gates", *asked, *where]) == code

@@ -8,6 +8,7 @@ import weakref
 
 import pytest
 
+from benchmarks.lookup import over_parquet
 from pipeline.config import PipelineError
 from pipeline.release import database, store
 from pipeline.serving.recommender import UNSTEERED, AmbiguousTitleError, Recommender, Steering
@@ -75,7 +76,7 @@ def test_repeated_and_unknown_favourites_change_nothing(recommender):
 
 def test_the_quick_way_the_macro_and_parquet_alone_agree(recommender, warehouse):
     folder = store.release_dir(warehouse)
-    parquet = Recommender(folder, database.over_parquet(folder, popularity_weight=0.0))
+    parquet = Recommender(folder, over_parquet(folder, popularity_weight=0.0))
     quick = 0
     for n, k in itertools.product((0, 1, 2), (1, 3, 10)):
         for favourites in itertools.combinations([1, 3, 5, 9, 99], n):
@@ -170,7 +171,7 @@ def test_surprise_is_another_sample_for_each_seed_and_the_same_for_the_same(reco
 
 def test_the_query_behind_a_steered_list_gives_the_same_list(recommender, warehouse):
     folder = store.release_dir(warehouse)
-    parquet = Recommender(folder, database.over_parquet(folder, popularity_weight=0.0))
+    parquet = Recommender(folder, over_parquet(folder, popularity_weight=0.0))
     for steering in (
         Steering(),
         Steering(dislikes=(5, 6), hidden=0.25),
