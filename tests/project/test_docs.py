@@ -76,8 +76,9 @@ def small_checkout(checkout):
     ratings, movies = (checkout / BUNDLED / f"{table}.csv" for table in ("ratings", "movies"))
     whole = {path: path.read_bytes() for path in (ratings, movies, checkout / "conf" / "pipeline.yaml")}
     change_settings(
-        checkout, rank=(64, 16), maxIter=(10, 2), k=(200, 50), titles=(2000, 100), max_compared_ratings=(2000000, 1)
-    )
+        checkout, rank=(64, 16), maxIter=(10, 2), k=(200, 50), titles=(2000, 100), protocol=("strangers", "histories"),
+        max_compared_ratings=(2000000, 1),
+    )  # fmt: skip
     head, *rows = ratings.read_text().splitlines(keepends=True)
     known = {movie for movie, n in Counter(row.split(",")[1] for row in rows).items() if n >= 20}
     kept = [row for row in rows if int(row.split(",")[0]) % 3 == 0 and row.split(",")[1] in known]
