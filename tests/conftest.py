@@ -43,8 +43,8 @@ FEW_ROWS = " ".join(f"-D{key}={value}" for key, value in OF_FEW_ROWS.items())
 WITHOUT_BLAS = ["--conf", "spark.driver.extraJavaOptions=-Xss16m"]  # as a cluster's executors add up
 # These files take minutes each: begun last, one of them would keep a single processor busy when all else is done.
 LONG = [
-    "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_runs.py", "test_cluster.py", "test_browser.py",
-    "test_schedule.py", "test_your_data.py", "test_als.py",
+    "test_main_job.py", "test_evaluation_jobs.py", "test_docs.py", "test_runs.py", "test_cluster.py", "test_browser.py",
+    "test_your_data.py", "test_checks.py", "test_schedule.py", "test_als.py", "test_faults.py", "test_app.py",
 ]  # fmt: skip
 ARROW_TYPES = {
     "int": pa.int32(),
