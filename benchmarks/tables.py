@@ -3,9 +3,9 @@
 import os
 import re
 import time
+from pathlib import Path
 
-from benchmarks import plots
-from benchmarks.plots import RESULTS
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def machine(cores: int | None = None) -> str:
@@ -42,6 +42,8 @@ def rows_so_far(name: str) -> list[list[str]]:
 
 def write(name: str, lines: list[str]) -> None:
     """Print the lines, write them to results/<name>.md, and draw what there is a plot for."""
+    from benchmarks import plots  # matplotlib takes a second, and every process of a benchmark loads this module
+
     text = "\n".join(lines)
     print(text)
     RESULTS.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -27,15 +28,23 @@ ROOT = Path(__file__).resolve().parent.parent
 # Half of the time of a job as short as these goes into Java's optimising compiler, and some of it into proving that
 # Spark's classes are well formed. spark-submit reads this variable for the driver.
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+QUICK += (
+    " -XX:ReservedCodeCacheSize=128m"  # by default too small for a session that many tests share: it would be swept
+)
 os.environ["SPARK_SUBMIT_OPTS"] = QUICK
 # For a few rows, to write Java for each plan and compile it takes longer than to go through the plan; from a hundred
 # thousand on it does not.
-FEW_ROWS = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+OF_FEW_ROWS = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.python.sql.dataFrameDebugging.enabled": "false",  # it looks at Python's stack at every call
+}
+FEW_ROWS = " ".join(f"-D{key}={value}" for key, value in OF_FEW_ROWS.items())
 WITHOUT_BLAS = ["--conf", "spark.driver.extraJavaOptions=-Xss16m"]  # as a cluster's executors add up
 # These files take minutes each: begun last, one of them would keep a single processor busy when all else is done.
 LONG = [
-    "test_docs.py", "test_main_job.py", "test_evaluation_jobs.py", "test_runs.py", "test_cluster.py", "test_browser.py",
-    "test_schedule.py", "test_your_data.py", "test_als.py",
+    "test_main_job.py", "test_evaluation_jobs.py", "test_docs.py", "test_runs.py", "test_cluster.py", "test_browser.py",
+    "test_your_data.py", "test_checks.py", "test_schedule.py", "test_als.py", "test_faults.py", "test_app.py",
 ]  # fmt: skip
 ARROW_TYPES = {
     "int": pa.int32(),
@@ -70,7 +79,7 @@ def spark(tmp_path_factory):
     builder = SparkSession.builder.master("local[2]").config("spark.driver.extraJavaOptions", "-Xss16m")
     lines = (ROOT / "conf" / "spark-local.conf").read_text().splitlines()
     of_one_machine = dict(line.split() for line in lines if not line.startswith("#"))
-    for key, value in {**of_one_machine, "spark.sql.shuffle.partitions": "2", **SESSION}.items():
+    for key, value in {**of_one_machine, **OF_FEW_ROWS, "spark.sql.shuffle.partitions": "2", **SESSION}.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     yield session
@@ -134,18 +143,19 @@ def checkout(tmp_path_factory):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    conf = folder / "conf" / "pipeline.yaml"  # what is shown does not depend on how often it was measured
-    text = conf.read_text()
-    for knob, full, less in (
-        ("protocol", "all", "strangers"),
-        ("folds", 3, 2),
-        ("draws", 2, 1),
-        ("max_users", 2000, 100),
-    ):
-        assert f"  {knob}: {full} " in text
-        text = text.replace(f"  {knob}: {full} ", f"  {knob}: {less} ")
-    conf.write_text(text)
+    # What is shown does not depend on how often it was measured.
+    change_settings(folder, protocol=("all", "strangers"), folds=(3, 2), draws=(2, 1), max_users=(2000, 100))
     return folder
+
+
+def change_settings(checkout: Path, **changes: tuple) -> None:
+    """Change defaults in a checkout's conf/pipeline.yaml; changes: what a setting was, and what it is to be."""
+    conf = checkout / "conf" / "pipeline.yaml"
+    text = conf.read_text()
+    for name, (before, after) in changes.items():
+        text, found = re.subn(rf"^  {name}: {before}(?=\s)", f"  {name}: {after}", text, flags=re.M)
+        assert found == 1, name
+    conf.write_text(text)
 
 
 def write_table(folder: Path, table: str, rows: list[tuple]) -> None:
@@ -215,7 +225,7 @@ def warehouse(tmp_path_factory) -> Path:
 
 
 # Settings for a catalogue of forty movies.
-TINY = ["--set", "als.rank=8", "--set", "als.maxIter=5", "--set", "neighbours.k=12", "--set", "popularity.weight=0"]
+TINY = ["--set", "als.rank=8", "--set", "als.maxIter=2", "--set", "neighbours.k=12", "--set", "popularity.weight=0"]
 TINY += ["--set", "evaluation.enabled=false", "--set", "map.titles=0"]
 
 

@@ -225,17 +225,22 @@ def test_no_serious_findings_of_axe_and_nothing_wider_than_a_phone(large, visit,
     assert serious_findings(start) == []
 
 
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """The address of a page on two releases: the first has a map, the second measures."""
+    folder = tmp_path_factory.mktemp("complete")
+    publish(folder, catalogue_map=[(movie[0], movie[0] / 10, -movie[0] / 10) for movie in MOVIES])
+    publish(folder, metrics=[("strangers", model, 5, "ndcg", 10, 0.4, 0.3, 0.5) for model in ("served", "popularity")])
+    with server.served(folder, "--set", "page.sql=true") as (address, _):
+        yield address
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_other_pages_have_no_serious_findings_of_axe(chromium, visit, tmp_path, scheme):
-    publish(tmp_path, catalogue_map=[(movie[0], movie[0] / 10, -movie[0] / 10) for movie in MOVIES])
-    publish(
-        tmp_path, metrics=[("strangers", model, 5, "ndcg", 10, 0.4, 0.3, 0.5) for model in ("served", "popularity")]
-    )
-    with server.served(tmp_path, "--set", "page.sql=true") as (address, _):
-        for path, last in (("explore?movie=1", "The map"), ("releases", "All releases"), ("sql", "Run")):
-            page = visit(f"{address}/{path}", last=last, scheme=scheme, width=380)
-            assert serious_findings(page) == [], path
-            assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 380
+def test_the_other_pages_have_no_serious_findings_of_axe(complete, visit, scheme):
+    for path, last in (("explore?movie=1", "The map"), ("releases", "All releases"), ("sql", "Run")):
+        page = visit(f"{complete}/{path}", last=last, scheme=scheme, width=380)
+        assert serious_findings(page) == [], path
+        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 380
 
 
 @pytest.mark.parametrize("view", server.VIEWS)

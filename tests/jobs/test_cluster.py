@@ -31,8 +31,9 @@ def options(request):
     return [*TINY, *BLOCKS, "--set", request.param]
 
 
-@pytest.fixture
-def cluster():
+@pytest.fixture(scope="module")
+def cluster(options):
+    """A master and two workers for both tests, the second of which kills a worker."""
     with standalone_cluster(workers=2, cores=1, memory="1g") as running:
         yield running
 
@@ -79,6 +80,7 @@ def test_a_cluster_makes_the_lists_that_one_machine_makes(cluster, local, checke
 
 
 def test_a_job_outlives_one_of_its_workers(cluster, local, checkerboard, options, tmp_path):
+    started, held = cluster.executors(1), copies(cluster, 1)
     job = start(cluster, *settings(checkerboard, tmp_path), *options)
     guard = threading.Timer(400, job.kill)
     guard.start()
@@ -86,9 +88,9 @@ def test_a_job_outlives_one_of_its_workers(cluster, local, checkerboard, options
     for line in job.stdout:
         printed.append(line)
         if line.startswith("ingest ") and " ratings of " in line:  # training begins, on data that both workers hold
-            while CONJUGATE_GRADIENT in options and copies(cluster, 1) < 3 and job.poll() is None:
+            while CONJUGATE_GRADIENT in options and copies(cluster, 1) < held + 3 and job.poll() is None:
                 time.sleep(0.1)  # until factors of a few iterations are kept twice
-            lost = cluster.executors(1) if job.poll() is None else 0
+            lost = cluster.executors(1) - started if job.poll() is None else 0
             cluster.kill_worker(1)
     guard.cancel()
     assert job.wait() == 0, "".join(printed)

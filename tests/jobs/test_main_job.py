@@ -16,6 +16,9 @@ from pipeline.release import store
 from pipeline.serving.recommender import Recommender
 from tests.conftest import ROOT, TINY, WITHOUT_BLAS, settings, submit
 
+# ALS adds up block by block: the same blocks, the same factors, on any number of cores.
+BLOCKS = ["--set", "als.numUserBlocks=2", "--set", "als.numItemBlocks=2"]
+
 
 def assert_checkerboard_lists(folder):
     recommender = Recommender(folder)
@@ -35,7 +38,8 @@ def published(checkerboard, tmp_path_factory):
     """A warehouse that the main job published from the checkerboard, with what it printed."""
     warehouse = tmp_path_factory.mktemp("published")
     more = ["--set", f"operations.prometheus_file={warehouse.parent / 'run.prom'}", "--set", "map.titles=2000"]
-    result = submit("jobs/run_pipeline.py", *settings(checkerboard, warehouse), *TINY, *more, "--fresh")
+    options = [*settings(checkerboard, warehouse), *TINY, *BLOCKS, *more, "--fresh"]
+    result = submit("jobs/run_pipeline.py", *options, SPARK_CORES="1")
     assert result.returncode == 0, result.stdout + result.stderr
     return warehouse, result
 
@@ -121,33 +125,33 @@ def test_saved_model_loads(published, spark):
     assert model.itemFactors.count() == n_factors == 40
 
 
-def test_train_and_build_apart_make_the_same_lists(run, published, checkerboard, tmp_path):
-    options = [*settings(checkerboard, tmp_path), *TINY]
+def test_train_and_build_apart_on_more_cores_make_the_same_lists(run, published, checkerboard, tmp_path):
+    options = [*settings(checkerboard, tmp_path), *TINY, *BLOCKS]
     assert run("jobs/train_als.py", *options).returncode == 0
     assert store.current_id(tmp_path) is None
-    result = submit("--master", "local[1]", "jobs/build_neighbours.py", *options)
+    result = run("jobs/build_neighbours.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
     together, apart = (store.release_dir(warehouse) for warehouse in (published[0], tmp_path))
     query = "from read_parquet('{}/neighbours/*.parquet') order by movie_id, rank"
     assert duckdb.sql(query.format(together)).fetchall() == duckdb.sql(query.format(apart)).fetchall()
 
 
-def test_a_killed_run_leaves_the_old_release_live_and_the_next_one_goes_on(published, checkerboard):
+def test_a_killed_run_leaves_the_old_release_live_and_the_next_one_goes_on(run, published, checkerboard):
     warehouse, _ = published
     before = store.release_dir(warehouse)
-    options = [*settings(checkerboard, warehouse), *TINY]
+    options = [*settings(checkerboard, warehouse), *TINY, *BLOCKS]
     command = [ROOT / "spark-submit.sh", *WITHOUT_BLAS, "jobs/run_pipeline.py", *options]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 300
     while not (warehouse / "building" / "manifest.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert run.poll() is None, "the run ended before it could be killed"
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    assert job.poll() is None, "the run ended before it could be killed"
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
     assert store.release_dir(warehouse) == before
     assert_checkerboard_lists(before)
     assert store.published_ids(warehouse) == [before.name]
-    result = submit("jobs/run_pipeline.py", *options)
+    result = run("jobs/run_pipeline.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "train       was finished by the run before" in result.stdout
     after = store.release_dir(warehouse)

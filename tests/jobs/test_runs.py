@@ -25,6 +25,7 @@ def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(run, ch
     thumbs = write_ratings(ratings_of(sessions.feedback(), worst=0.5, best=5.0), tmp_path / "thumbs")
     chosen = ["--conf", "conf/mvp.yaml", "--set", f"data.more_ratings={thumbs.parent}"]
     options = [*settings(checkerboard, tmp_path), *chosen, "--set", "evaluation.enabled=false", "--set", "map.titles=0"]
+    options += ["--set", "als.maxIter=2"]
     result = run("jobs/run_pipeline.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "explicit ALS of rank 50" in result.stdout and "684 ratings of 42 movies, 1 rows rejected" in result.stdout
@@ -50,7 +51,7 @@ STRANGE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("times", [12_500, pytest.param(125_000, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("times", [2_500, pytest.param(125_000, marks=pytest.mark.exhaustive)])
 def test_strange_but_legal_data_is_published(run, tmp_path, times):
     """One user, who rated everything and all alike, again and again; titles as nobody would choose them; K above the
     catalogue. Nobody is left to learn from where the user is asked."""
@@ -60,7 +61,7 @@ def test_strange_but_legal_data_is_published(run, tmp_path, times):
     options += ["--set", "evaluation.protocol=strangers"]
     rows = "".join(f"1,{movie},5\n" for movie in range(1, 9))
     (tmp_path / "ratings.csv").write_text("userId,movieId,rating\n" + rows * times)
-    options += ["--set", "als.rank=8", "--set", "als.maxIter=5"]
+    options += ["--set", "als.rank=8", "--set", "als.maxIter=2", "--set", "evaluation.folds=2"]
     result = run("jobs/run_pipeline.py", *options)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"8 ratings of 8 movies, {8 * times - 8:,} rows rejected" in result.stdout

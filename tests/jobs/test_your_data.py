@@ -26,7 +26,7 @@ from pipeline.serving.sessions import Sessions
 from pipeline.terminal import console
 from tests.app.test_pages import explore_page, releases_page
 from tests.commands import commands
-from tests.conftest import ROOT
+from tests.conftest import ROOT, change_settings
 from tests.project.test_docs import assert_prints_what_it_shows, typed
 
 PAGE = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
@@ -38,6 +38,7 @@ def shop(checkout):
     """A checkout in which everything on docs/your-data.md was typed: its shop has a live release."""
     sessions = [command for command in commands("docs/your-data.md") if command.kind == "console"]
     assert len(sessions) == 5
+    change_settings(checkout, maxIter=(10, 3), k=(200, 50), titles=(2000, 100))
     assert_prints_what_it_shows(checkout, sessions)
     return checkout
 

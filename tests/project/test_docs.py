@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections import Counter
 
 import pytest
 
@@ -14,9 +15,10 @@ from pipeline import schemas
 from pipeline.release import database, store
 from pipeline.serving import analyst
 from tests.commands import EXHAUSTIVE, HOW, RUN, SERVES, WITHOUT_SPARK, blocks, commands, pages, refusal
-from tests.conftest import ROOT
+from tests.conftest import FEW_ROWS, QUICK, ROOT, change_settings
 
 PAGES = pages()
+BUNDLED = "data/ml-latest-small"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -35,9 +37,10 @@ def live(checkout):
 
 
 def environment(**more):
-    """As in a terminal of the reader's."""
+    """As in a terminal of the reader's, but for what makes short runs shorter."""
     ours = ("PIPELINE_LOG", "PYTHONPATH", "LOG4J_CONFIGURATION_FILE")
-    return {**{key: value for key, value in os.environ.items() if key not in ours}, **more}
+    short = {"SPARK_SUBMIT_OPTS": f"{QUICK} {FEW_ROWS}"}
+    return {**{key: value for key, value in os.environ.items() if key not in ours}, **short, **more}
 
 
 def typed(command, checkout, timeout=900):
@@ -66,10 +69,31 @@ def told(way):
     return [page for page in PAGES if any(command.how == way for command in commands(page))]
 
 
-def test_the_readme_shows_what_its_commands_print(checkout):
+@pytest.fixture
+def small_checkout(checkout):
+    """The checkout with a fifth of the bundled ratings, and less to learn and to measure: the pages show any figures
+    alike. Whole again afterwards."""
+    ratings, movies = (checkout / BUNDLED / f"{table}.csv" for table in ("ratings", "movies"))
+    whole = {path: path.read_bytes() for path in (ratings, movies, checkout / "conf" / "pipeline.yaml")}
+    change_settings(
+        checkout, rank=(64, 16), maxIter=(10, 2), k=(200, 50), titles=(2000, 100), protocol=("strangers", "histories"),
+        max_compared_ratings=(2000000, 1),
+    )  # fmt: skip
+    head, *rows = ratings.read_text().splitlines(keepends=True)
+    known = {movie for movie, n in Counter(row.split(",")[1] for row in rows).items() if n >= 20}
+    kept = [row for row in rows if int(row.split(",")[0]) % 3 == 0 and row.split(",")[1] in known]
+    ratings.write_text(head + "".join(kept))
+    head, *rows = movies.read_text(encoding="utf-8").splitlines(keepends=True)
+    movies.write_text(head + "".join(row for row in rows if row.split(",")[0] in known), encoding="utf-8")
+    yield checkout
+    for path, content in whole.items():
+        path.write_bytes(content)
+
+
+def test_the_readme_shows_what_its_commands_print(small_checkout):
     sessions = [command for command in commands("README.md") if command.how == RUN and command.kind != "inline"]
     assert sessions[0].text == "./spark-submit.sh" and len(sessions) >= 6
-    assert_prints_what_it_shows(checkout, sessions)
+    assert_prints_what_it_shows(small_checkout, sessions)
 
 
 @pytest.mark.parametrize("page", [page for page in told(RUN) if page != "README.md"])

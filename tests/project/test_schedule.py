@@ -23,7 +23,7 @@ from tests.conftest import FEW_ROWS, QUICK, ROOT, publish, write_build
 EXAMPLES = ROOT / "docs" / "schedule"
 PLACE = "/opt/films"  # where the examples say that the project lies
 NIGHTLY = {
-    "als": {"rank": 8, "maxIter": 5},
+    "als": {"rank": 8, "maxIter": 2},
     "neighbours": {"k": 12},
     "popularity": {"weight": 0.0},
     "map": {"titles": 0},
