@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pipeline.serving.recommender import MAX_FAVOURITES, MAX_GENRE, MAX_GENRES, Steering
+from pipeline.serving.steering import MAX_FAVOURITES, MAX_GENRE, MAX_GENRES, Steering
 
 SEPARATOR = "~"  # between genres; one of the characters that need no escaping in an address
 MAX_TEXT = 4000  # characters of one value that are looked at

@@ -8,7 +8,8 @@ from app.cards import rated
 from app.charts import map_chart
 from app.search import search
 from app.shared import NOTHING, faint, ink, live_release, open_release, paper, plain, settings, word
-from pipeline.serving.recommender import MAX_FAVOURITES, Match, Neighbour, Place, Recommender, named
+from pipeline.serving.recommender import Match, Neighbour, Place, Recommender, named
+from pipeline.serving.steering import MAX_FAVOURITES
 
 FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
 # The number makes it another script for another film: each runs once.

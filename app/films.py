@@ -1,6 +1,7 @@
 """The page for visitors: search for titles, pick favourites, get ten with reasons, and steer."""
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,18 +17,10 @@ from app.search import SUGGESTIONS, search
 from app.shared import NOTHING, live_release, plain, settings, word
 from pipeline.config import PipelineError
 from pipeline.release import store
-from pipeline.serving.recommender import (
-    MAX_FAVOURITES,
-    UNSTEERED,
-    Catalogue,
-    Match,
-    Recommendation,
-    Recommender,
-    Steering,
-    named,
-)
+from pipeline.serving.recommender import Catalogue, Match, Recommendation, Recommender, named
+from pipeline.serving.steering import MAX_FAVOURITES, UNSTEERED, Steering
 
-AT_ONCE = 2
+DRAWN_AT_ONCE = 2
 PATIENCE = 10  # seconds until a visitor whose turn does not come is told so
 LENGTH = 10
 FULL = f"{MAX_FAVOURITES} are the limit: take one back first"
@@ -54,7 +47,7 @@ def page() -> None:
 def turns() -> threading.BoundedSemaphore:
     """Return what lets in a few visitors at a time. Python's threads share one processor: drawn all at once, fifty
     pages would all be ready with the last; in turn, half of them are in half of the time."""
-    return threading.BoundedSemaphore(AT_ONCE)
+    return threading.BoundedSemaphore(DRAWN_AT_ONCE)
 
 
 @contextlib.contextmanager
@@ -146,14 +139,14 @@ def begin(recommender: Recommender, catalogue: Catalogue) -> None:
         st.toast(f"{len(unknown)} of your favourites {are} not in this catalogue.", icon=":material/info:")
     dislikes = tuple(movie for movie in choice.steering.dislikes if movie in known)
     favourites = tuple(movie for movie in choice.favourites if movie in known)
-    steer.remember(Choice(favourites, choice.steering._replace(dislikes=dislikes)), catalogue)
+    steer.remember(Choice(favourites, dataclasses.replace(choice.steering, dislikes=dislikes)), catalogue)
     state.catalogue, state.release_id = catalogue, recommender.release_id
     state.steers = steered(choice)
 
 
 def steered(choice: Choice) -> bool:
     """Tell whether the visitor steers by more than dislikes."""
-    return choice.steering._replace(dislikes=()) != UNSTEERED
+    return dataclasses.replace(choice.steering, dislikes=()) != UNSTEERED
 
 
 def pick(movie_id: int) -> None:
@@ -256,7 +249,7 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved:
     strengths = recommender.strengths(favourites, rows, choice.steering) if favourites else {}
     matches = {row.movie_id: strengths.get(row.movie_id) for row in rows if not by_what_it_is(row, cold)}
     if strengths:
-        st.caption(in_words(choice.steering, len(favourites), hardly_rated, any(matches.values())))
+        st.caption(explanation(choice.steering, len(favourites), hardly_rated, any(matches.values())))
     images = posters([row.tmdb_id for row in rows], meanwhile=out_of_turn)
     best, praise = settings().data.max_rating, choice.steering.hidden <= 0  # gems are no distant ones
     thumbs, address = keep.store() is not None, to_address(choice)
@@ -287,7 +280,7 @@ def query(sql: str) -> None:
             st.code(sql, language="sql", wrap_lines=True)
 
 
-def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match], matched: bool) -> str:
+def explanation(steering: Steering, n_favourites: int, hardly_rated: list[Match], matched: bool) -> str:
     """Return what the figures on the cards mean, and why their order may not be that of the matches; matched: whether
     any card has one."""
     words = "Match: 100% is what goes best with your favourites in the whole catalogue." if matched else ""
@@ -298,7 +291,7 @@ def in_words(steering: Steering, n_favourites: int, hardly_rated: list[Match], m
         words += f" Hardly anyone has rated {titles}: what goes with it is found by its genres and year."
     if steering.dislikes:
         words += " What resembles a title that is not for you moves down or goes."
-    if said := steer.in_words(steering):
+    if said := steer.steered_by(steering):
         words += f" You steer: {', '.join(said)}."
     return words.strip()
 

@@ -10,10 +10,11 @@ from pipeline.config import PipelineError
 from pipeline.release import store
 from pipeline.release.description import Description, describe
 from pipeline.serving.comparison import Change, compare
-from pipeline.serving.recommender import MAX_FAVOURITES, Recommender, named
+from pipeline.serving.recommender import Recommender, named
+from pipeline.serving.steering import MAX_FAVOURITES
 from pipeline.standings import LABELS, Results, Standing, asked_of, ranking, standings
 
-SHOWN = 20  # releases in the list
+LISTED = 20  # releases in the list
 USUAL = "strangers with 5 favourites"  # what is told of the evaluation first
 
 
@@ -87,7 +88,7 @@ def show_evaluation(recommender: Recommender) -> None:
         metric = st.segmented_control("Measure", list(LABELS), format_func=LABELS.get, default="ndcg", required=True)
     standing = next((row for row in found if asked_of(row) == question and row.metric == metric), None)
     if standing:
-        st.markdown(in_words(standing))
+        st.markdown(sentence(standing))
         label = f"{LABELS[standing.metric]}@{standing.k}, with 95 % interval"
         rows = ranking(results, standing)
         st.altair_chart(
@@ -108,7 +109,7 @@ def show_evaluation(recommender: Recommender) -> None:
         )
 
 
-def in_words(row: Standing) -> str:
+def sentence(row: Standing) -> str:
     """Return how the served lists stand, as a sentence."""
     label, rival = (
         f"{LABELS[row.metric]}@{row.k}",
@@ -177,7 +178,7 @@ def show_releases(live: str) -> None:
     st.header("All releases", anchor=False)
     ids = store.published_ids(warehouse())[::-1]
     rows = []
-    for release_id in ids[:SHOWN]:
+    for release_id in ids[:LISTED]:
         name = f"{release_id} ● live" if release_id == live else release_id
         try:
             about = described(str(store.release_dir(warehouse(), release_id)))
@@ -186,8 +187,8 @@ def show_releases(live: str) -> None:
         except PipelineError:
             rows.append((name, "cannot be read", "?", "?"))
     table(["Release", "Made", word().Items, "Neighbours"], rows, "All releases, the newest first")
-    if len(ids) > SHOWN:
-        st.caption(f"The newest {SHOWN} of {len(ids):,}.")
+    if len(ids) > LISTED:
+        st.caption(f"The newest {LISTED} of {len(ids):,}.")
 
 
 @st.cache_data(max_entries=200, show_spinner=False)

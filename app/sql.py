@@ -46,7 +46,7 @@ def take(statement: str) -> None:
 def ask(statement: str, bounds: analyst.Bounds) -> analyst.Answer | str:
     """Return the live release's answer, or what is wrong with the query."""
     try:
-        return live_release().query(statement, bounds)
+        return analyst.ask(live_release().folder, statement, bounds)
     except PipelineError as error:
         return str(error).removeprefix("sql: ")
 

@@ -4,7 +4,8 @@ import streamlit as st
 
 from app.address import Choice, from_address
 from app.shared import plain
-from pipeline.serving.recommender import Catalogue, Steering
+from pipeline.serving.recommender import Catalogue
+from pipeline.serving.steering import Steering
 
 HIDDEN = {-1.0: "Blockbusters", -0.5: "Well-known", 0.0: "Balanced", 0.5: "Lesser-known", 1.0: "Hidden gems"}
 VARIETY = {0.0: "Closest", 0.25: "A little", 0.5: "Varied", 0.75: "Very varied"}
@@ -75,7 +76,7 @@ def controls(catalogue: Catalogue) -> None:
     )  # fmt: skip
 
 
-def in_words(steering: Steering) -> list[str]:
+def steered_by(steering: Steering) -> list[str]:
     """Return what is steered by, but for dislikes, as Markdown."""
     words = [plain(genre) for genre in steering.genres] + [f"no {plain(genre)}" for genre in steering.without_genres]
     if steering.from_year is not None or steering.to_year is not None:

@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -35,10 +34,11 @@ from pipeline.batch.session import session
 from pipeline.model.arrays import as_lists, as_matrix
 from pipeline.model.blas import faiss
 from pipeline.model.content import WORD_COLUMNS, Content
-from pipeline.model.neighbours import CUTS, NEIGHBOURS, cuts, neighbours_table
+from pipeline.model.neighbours import NEIGHBOURS, Cut, Search, cut_of, write_neighbours
 from pipeline.model.spectral import KNOBS, Spectrum, spectral_vectors
-from pipeline.model.task_files import Parts
+from pipeline.model.task_files import TaskFiles
 from pipeline.schemas import VECTORS
+from pipeline.settings import NeighboursSettings
 
 NUMPY_QUERIES = 4096  # of all; in proportion
 JOIN_MOVIES = 1000  # queries and candidates of nearestByJoin; in proportion to the pairs
@@ -93,7 +93,7 @@ def measured(
     spark: SparkSession,
     make: Callable[[], pa.Table],
     n_queries: int,
-    knobs: SimpleNamespace,
+    knobs: NeighboursSettings,
     cores: int,
     rounds: int,
 ) -> list[str]:
@@ -119,7 +119,7 @@ def measured(
     ours, alone, blocks, join = seconds.T
     to_faiss = ours / alone
     return [
-        f"{n:,}", f"{n_queries:,}", f"{cut(n_queries, made, knobs, cores)['pieces']}",
+        f"{n:,}", f"{n_queries:,}", f"{cut(n_queries, made, knobs, cores).pieces}",
         f"{np.median(ours):.1f}", f"{np.median(alone):.1f}",
         f"{np.median(to_faiss):.2f} ({to_faiss.min():.2f} to {to_faiss.max():.2f})",
         f"{np.median(blocks / ours):.1f}", f"{np.median(join / ours):,.0f}",
@@ -170,25 +170,25 @@ def spectral(n: int, rank: int) -> pa.Table:
     return spectral_vectors(known, described, **{name: weights[name] for name in KNOBS})
 
 
-def stage(spark: SparkSession, made: pa.Table, n_queries: int, knobs: SimpleNamespace, cores: int) -> float:
+def stage(spark: SparkSession, made: pa.Table, n_queries: int, knobs: NeighboursSettings, cores: int) -> float:
     """Return the seconds from vectors in Spark's memory to lists in Parquet, as jobs/build_neighbours.py cuts them."""
     table = spark.createDataFrame(made, VECTORS)
     table.count()
     folder = tempfile.mkdtemp()
     movies = table.select("movie_id")
     only = None if n_queries == made.num_rows else movies.where(F.col("movie_id") < n_queries)
-    parts = Parts(Path(folder) / "lists", NEIGHBOURS)
-    written = neighbours_table(table, movies, only, k=knobs.k, **cut(n_queries, made, knobs, cores), parts=parts)
+    parts = TaskFiles(Path(folder) / "lists", NEIGHBOURS)
+    search = Search(table, movies, cut(n_queries, made, knobs, cores), only)
+    written = write_neighbours(search, parts, k=knobs.k)
     seconds = timed(lambda: parts.keep(row.attempt for row in written.collect()))
     shutil.rmtree(folder)
     return seconds
 
 
-def cut(n_queries: int, made: pa.Table, knobs: SimpleNamespace, cores: int) -> dict[str, int]:
-    """Return in how many parts neighbours_table cuts the work."""
+def cut(n_queries: int, made: pa.Table, knobs: NeighboursSettings, cores: int) -> Cut:
+    """Return how the search is cut."""
     length = len(made.column("candidate")[0])
-    sizes = {name: getattr(knobs, name) for name in CUTS}
-    return cuts(n_queries, made.num_rows, length, cores=cores, **sizes)
+    return cut_of(knobs, n_queries=n_queries, n_candidates=made.num_rows, length=length, cores=cores)
 
 
 def numpy_blocks(queries: np.ndarray, items: np.ndarray, k: int, block: int = 512) -> None:

@@ -130,7 +130,7 @@ def main() -> None:
         begin = time.perf_counter()
         with served(Path(name), script="app/server.py") as (address, process):
             listening = time.perf_counter() - begin
-            readiness.ask(address)
+            readiness.ask_page(address)
             ready = time.perf_counter() - begin
             with sync_playwright() as playwright, contextlib.closing(launched(playwright)) as browser:
                 typeable = [until_typeable(browser, address) for _ in range(options.rounds)]

@@ -123,8 +123,9 @@ def _similar(options: argparse.Namespace, warehouse: Path, console: Console) -> 
 
 
 def _sql(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    bounds = analyst.Bounds(**vars(options.config.sql))
-    answer = Recommender(store.release_dir(warehouse)).query(options.statement, bounds)
+    limits = options.config.sql
+    bounds = analyst.Bounds(seconds=limits.seconds, rows=limits.rows, memory_mb=limits.memory_mb)
+    answer = analyst.ask(store.release_dir(warehouse), options.statement, bounds)
     console.print(table(answer.columns, answer.rows))
     if answer.cut:
         print(f"{analyst.cut_in_words(answer)}; --set sql.rows=N shows more", file=sys.stderr)
@@ -213,7 +214,7 @@ def _fetch(options: argparse.Namespace, warehouse: Path, console: Console) -> No
 
 
 def _ready(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
-    print(readiness.ask(options.url) if options.url else readiness.check_folder(store.release_dir(warehouse)))
+    print(readiness.ask_page(options.url) if options.url else readiness.check_folder(store.release_dir(warehouse)))
 
 
 def _feedback(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

@@ -27,7 +27,7 @@ from pipeline.batch.fingerprints import code, digest, input_files, shaping
 from pipeline.batch.progress import progress
 from pipeline.config import PipelineError, Settings
 from pipeline.data.reader import Rows
-from pipeline.model.task_files import Parts
+from pipeline.model.task_files import TaskFiles
 from pipeline.release import store
 from pipeline.release.changes import changes_in_words
 from pipeline.release.database import parquet_files
@@ -189,10 +189,10 @@ class Run:
         self.saved[table] = _size(self.build.path / table)
         return self.read(table)
 
-    def save_parts(self, table: str, schema: pyarrow.Schema, write: Callable[[Parts], DataFrame]) -> DataFrame:
+    def save_by_tasks(self, table: str, schema: pyarrow.Schema, write: Callable[[TaskFiles], DataFrame]) -> DataFrame:
         """Have Spark's tasks write a table of the release, as write() plans it, and return it as read back."""
-        parts = Parts(self.build.path / table, schema)
-        parts.keep(row.attempt for row in write(parts).collect())
+        files = TaskFiles(self.build.path / table, schema)
+        files.keep(row.attempt for row in write(files).collect())
         self.saved[table] = _size(self.build.path / table)
         return self.read(table)
 

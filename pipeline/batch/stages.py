@@ -16,7 +16,7 @@ from pipeline.evaluation import metrics, report
 from pipeline.evaluation.experiment import Data, measured_split, splits
 from pipeline.model.als import fit, item_factors_table
 from pipeline.model.catalogue_map import catalogue_map
-from pipeline.model.lists import Learned, exactly, lists
+from pipeline.model.lists import Learned, exactly, lists, write_lists
 from pipeline.model.neighbours import NEIGHBOURS, movies_sample, recall_of
 from pipeline.model.popularity import popular
 from pipeline.release import store
@@ -110,7 +110,7 @@ def build_neighbours(
         return run.read("neighbours")
     with run.stage("neighbours") as stage:
         learned = Learned(ratings, movies, words, run.cores, item_factors)
-        neighbours = run.save_parts("neighbours", NEIGHBOURS, lambda parts: lists(config, learned, parts=parts))
+        neighbours = run.save_by_tasks("neighbours", NEIGHBOURS, lambda files: write_lists(config, learned, files))
         n_rows, support = run.saved["neighbours"]["rows"], config.neighbours.min_support
         if not n_rows:
             raise PipelineError(

@@ -15,7 +15,7 @@ TEMPLATE = importlib.resources.files("pipeline.evaluation") / "report.md"
 WITHOUT_CONTENT = "served, without content"
 ACCENT, INK, PALE = "#c2410c", "#292524", "#a8a29e"
 # What the plots show beside the served lists: what was measured in several strengths, by the best of them.
-SHOWN = ["EASE", "item-item, shrinkage", "item-item cosine", "these ALS factors, cosine", "popularity", "random"]
+PLOTTED = ["EASE", "item-item, shrinkage", "item-item cosine", "these ALS factors, cosine", "popularity", "random"]
 PROFILE = {  # measures of what the lists are made of, and how they are written
     "hit_rate": "{:.3f}", "mrr": "{:.3f}", "novelty": "{:.2f}", "coverage": "{:.3f}", "popularity_share": "{:.3f}",
     "diversity": "{:.3f}", "hub_share": "{:.3f}", "least_support": "{:.0f}", "median_support": "{:.0f}",
@@ -153,10 +153,10 @@ def _table(lines: list[list[str]]) -> str:
 
 
 def shown(results: Results) -> list[str]:
-    """Return the models of SHOWN that were measured, in its order; of several strengths the best, by nDCG@10 for
+    """Return the models of PLOTTED that were measured, in its order; of several strengths the best, by nDCG@10 for
     strangers with 5 favourites."""
     ranked = results.models("strangers", 5, "ndcg", 10)
-    found = (next((model for model in ranked if model.startswith(name)), None) for name in SHOWN)
+    found = (next((model for model in ranked if model.startswith(name)), None) for name in PLOTTED)
     return [model for model in found if model]
 
 

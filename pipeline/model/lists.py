@@ -9,7 +9,14 @@ from pyspark.sql import functions as F
 from pipeline.config import Settings, changed
 from pipeline.model.als import fit, item_factors_table, likes_table
 from pipeline.model.content import Content, content, movie_words
-from pipeline.model.neighbours import CUTS, cuts, longest_candidates, movies_sample, neighbours_table
+from pipeline.model.neighbours import (
+    Search,
+    cut_of,
+    longest_candidates,
+    movies_sample,
+    neighbours_table,
+    write_neighbours,
+)
 from pipeline.model.spectral import (
     KNOBS,
     Spectrum,
@@ -19,42 +26,55 @@ from pipeline.model.spectral import (
     spectrum,
     weighted_likes,
 )
-from pipeline.model.task_files import Parts
+from pipeline.model.task_files import TaskFiles
 from pipeline.model.vectors import cosine_vectors, whitened_vectors
 from pipeline.schemas import VECTORS
 
 
-def lists(config: Settings, learned: "Learned", only: DataFrame | None = None, parts: Parts | None = None) -> DataFrame:
-    """Return the neighbours table; only: movie_id of the movies whose lists are needed. With parts, it is written there
-    instead, and the names of the parts are returned."""
-    knobs, pairs = config.neighbours, None
-    if knobs.similarity == "spectral":
-        weights = vars(config.spectral)
-        known = learned.spectrum(config)
-        vectors = spectral_vectors(known, learned.content(), **{name: weights[name] for name in KNOBS})
-        vectors = learned.ratings.sparkSession.createDataFrame(vectors, VECTORS)
-        if config.spectral.residual:
-            of_pairs = {name: weights[name] for name in ("popularity_exponent", "residual")}
-            pairs = co_occurrences(learned.pairs(config), known, **of_pairs)
-    elif knobs.similarity == "whitened":
-        vectors = whitened_vectors(learned.item_factors(config), whitening=knobs.whitening)
-    else:
-        vectors = cosine_vectors(learned.item_factors(config))
+def lists(config: Settings, learned: "Learned", only: DataFrame | None = None) -> DataFrame:
+    """Return the neighbours table of a configuration. only: movie_id of the movies whose lists are wanted."""
+    return neighbours_table(_search(config, learned)._replace(only=only), k=config.neighbours.k)
+
+
+def write_lists(config: Settings, learned: "Learned", files: TaskFiles) -> DataFrame:
+    """Have the tasks write the neighbours table of a configuration into files; see write_neighbours()."""
+    return write_neighbours(_search(config, learned), files, k=config.neighbours.k)
+
+
+def _search(config: Settings, learned: "Learned") -> Search:
+    """Return the search for a configuration's lists; an approximate one has fewer candidates. Runs Spark jobs."""
+    knobs = config.neighbours
+    vectors, pairs = _vectors(config, learned)
     n_movies, length = vectors.agg(F.count("*"), F.max(F.size("candidate"))).head()
+    candidates = learned.movies.where(learned.movies.n_ratings >= knobs.min_support)
+    cut = cut_of(knobs, n_queries=n_movies, n_candidates=n_movies, length=length, cores=learned.cores)
+    search = Search(vectors, candidates, cut, pairs=pairs)
+    if knobs.search == "exact":
+        return search
+    exact = neighbours_table(search._replace(only=movies_sample(vectors, "set")), k=knobs.k)
+    longest = longest_candidates(vectors, candidates, exact, recall=knobs.recall).toArrow()
+    cut = cut_of(knobs, n_queries=n_movies, n_candidates=longest.num_rows, length=length, cores=learned.cores)
+    return Search(vectors, vectors.sparkSession.createDataFrame(longest), cut, pairs=pairs)
 
-    def search(
-        candidates: DataFrame, n_candidates: int, only: DataFrame | None, parts: Parts | None = None
-    ) -> DataFrame:
-        sizes = {name: getattr(knobs, name) for name in CUTS}
-        cut = cuts(n_movies, n_candidates, length, cores=learned.cores, **sizes)
-        return neighbours_table(vectors, candidates, only, pairs, k=knobs.k, **cut, parts=parts)
 
-    candidates, n_candidates = learned.movies.where(learned.movies.n_ratings >= knobs.min_support), n_movies
-    if knobs.search == "approximate":
-        exact = search(candidates, n_candidates, movies_sample(vectors, "set"))
-        rows = longest_candidates(vectors, candidates, exact, recall=knobs.recall).toArrow()
-        candidates, n_candidates = learned.ratings.sparkSession.createDataFrame(rows), rows.num_rows
-    return search(candidates, n_candidates, only, parts)
+def _vectors(config: Settings, learned: "Learned") -> tuple[DataFrame, DataFrame | None]:
+    """Return the vectors whose inner products are the similarities, and the pairs that add to them, if any."""
+    if config.neighbours.similarity == "whitened":
+        return whitened_vectors(learned.item_factors(config), whitening=config.neighbours.whitening), None
+    if config.neighbours.similarity == "cosine":
+        return cosine_vectors(learned.item_factors(config)), None
+    weights = vars(config.spectral)
+    known = learned.spectrum(config)
+    vectors = spectral_vectors(known, learned.content(), **{name: weights[name] for name in KNOBS})
+    pairs = None
+    if config.spectral.residual:
+        pairs = co_occurrences(
+            learned.pairs(config),
+            known,
+            popularity_exponent=config.spectral.popularity_exponent,
+            residual=config.spectral.residual,
+        )
+    return learned.ratings.sparkSession.createDataFrame(vectors, VECTORS), pairs
 
 
 def exactly(config: Settings) -> Settings:

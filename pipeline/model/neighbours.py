@@ -10,13 +10,13 @@ from pyspark.sql import functions as F
 
 from pipeline import schemas
 from pipeline.model.blas import faiss
-from pipeline.model.task_files import Parts
+from pipeline.model.task_files import TaskFiles
+from pipeline.settings import NeighboursSettings
 
 SLACK = 16  # neighbours beyond k: rounding then hardly ever hides one of the best k behind the last one found
 TILE = 512  # queries and items that faiss multiplies at once: their products, 1 MiB, stay near the processor
 SAMPLE = 1000  # movies whose exact lists an approximate search is set by, and others that it is measured by
 PAIRS_AT_ONCE = 65_536  # pairs whose vectors are gathered at a time
-CUTS = ("query_block", "item_block", "piece_mib")  # the knobs that cuts takes
 PAIR_COLUMNS = ("pair_movies", "pair_ids", "pair_similarities")
 
 NEIGHBOURS = pa.schema(
@@ -30,49 +30,71 @@ NEIGHBOURS = pa.schema(
 PACKED_LISTS = "query_block int, ids binary, best_ids binary, similarities binary"
 
 
-def neighbours_table(
-    vectors: DataFrame,
-    candidates: DataFrame,
-    only: DataFrame | None = None,
-    pairs: DataFrame | None = None,
-    *,
-    k: int,
-    query_blocks: int,
-    item_blocks: int,
-    pieces: int = 1,
-    parts: Parts | None = None,
-) -> DataFrame:
-    """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j, plus
-    what pairs adds to it.
+class Cut(NamedTuple):
+    """How the work is cut: blocks of queries, blocks of candidates, and the pieces that the latter are sent in."""
 
-    vectors: movie_id, query, candidate array<float>; candidates: movie_id of the movies that may be recommended;
-    only: movie_id of the movies whose lists are wanted, None for all; pairs: movie_id, ids (int32) and
-    similarities (float32, 0 or more) packed as binary, what single pairs have on top of their inner product;
-    parts: where the tasks are to write the rows, whose names are then what is returned.
+    query_blocks: int
+    item_blocks: int
+    pieces: int = 1
+
+
+class Search(NamedTuple):
+    """A search for neighbours.
+
+    vectors: movie_id, query, candidate array<float>. candidates: movie_id of the movies that may be recommended.
+    only: movie_id of the movies whose lists are wanted, None for all. pairs: movie_id, ids (int32) and similarities
+    (float32, 0 or more) packed as binary: the similarity of single pairs on top of their inner product.
+    """
+
+    vectors: DataFrame
+    candidates: DataFrame
+    cut: Cut
+    only: DataFrame | None = None
+    pairs: DataFrame | None = None
+
+
+def neighbours_table(search: Search, *, k: int) -> DataFrame:
+    """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j, plus
+    the similarity of their pair.
+
     One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
     own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
 
-    The movies are cut into query_blocks, the candidates into item_blocks and these into pieces. A task answers one
-    block of queries: it sees one block of candidates after the other and keeps the best k so far. With one piece,
-    all candidates' vectors, 4 n r bytes for n of length r, are broadcast to every executor; with more, a task
-    meets one piece, 4 n r / pieces bytes, and a second step merges the lists of the pieces. The lists depend on the
-    vectors and pairs alone, not on how they were cut.
+    A task answers one block of queries: it sees one block of candidates after the other and keeps the best k so far.
+    With one piece, all candidates' vectors, 4 n r bytes for n of length r, are broadcast to every executor. With more
+    pieces, a task meets one piece, 4 n r / pieces bytes, and a second step merges the lists of the pieces. The lists
+    depend on the vectors and pairs alone, not on the cut.
 
     Memory of a task's Python, with q queries, c candidates and p pairs per block: 4 r (q + 2c) + 24 q (k + SLACK)
-    + 50 p bytes, and twice what Spark sends at once: spark.sql.execution.arrow.maxBytesPerBatch and one pair of
-    blocks, 4 r (q + c). Memory of its JVM: the piece. Of the second step's Python: 32 q k bytes, and twice what
-    Spark sends at once, lists of 8 q k. Of these none grows with n; movie ids alone are broadcast whole.
+    + 50 p bytes, and twice a batch of Spark's: spark.sql.execution.arrow.maxBytesPerBatch and one pair of
+    blocks, 4 r (q + c). Memory of its JVM: the piece. Of the second step's Python: 32 q k bytes, and twice a batch of
+    Spark's, lists of 8 q k. None of these grows with n; movie ids alone are broadcast whole.
     """
+    table, lists = _search_plan(search, k)
+    return table.mapInArrow(lists, schemas.spark_schema("neighbours"))
+
+
+def write_neighbours(search: Search, files: TaskFiles, *, k: int) -> DataFrame:
+    """Have the tasks write the neighbours table into files; return their attempts, see TaskFiles.COLUMNS."""
+    table, lists = _search_plan(search, k)
+    return table.mapInArrow(lambda batches: files.write(lists(batches)), TaskFiles.COLUMNS)
+
+
+def _search_plan(
+    search: Search, k: int
+) -> tuple[DataFrame, Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]]:
+    """Return the last table of the search, and the function that makes NEIGHBOURS of its partitions."""
+    vectors, candidates, cut, only, pairs = search
     recommendable = vectors.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
     wanted = vectors if only is None else vectors.join(F.broadcast(only), "movie_id", how="left_semi")
     # Only ids pass through the one task that numbers them.
-    query_block = F.broadcast(wanted.select("movie_id", _in_order(query_blocks).alias("block")))
+    query_block = F.broadcast(wanted.select("movie_id", _in_order(cut.query_blocks).alias("block")))
     queries = _packed(wanted.join(query_block, "movie_id", how="inner"), "query")
     if pairs is not None:
         packed = _packed_pairs(pairs.join(query_block, "movie_id", how="inner"))
         queries = queries.join(packed, "query_block", how="left")
-    queries = queries.repartitionById(query_blocks, "query_block")
-    item_blocks = pieces * -(-item_blocks // pieces)  # the same number in every piece
+    queries = queries.repartitionById(cut.query_blocks, "query_block")
+    item_blocks = cut.pieces * -(-cut.item_blocks // cut.pieces)  # the same number in every piece
     item_block = F.pmod(F.xxhash64("movie_id"), F.lit(item_blocks)).cast("int")
     items = _packed(recommendable.withColumn("block", item_block), "candidate")
 
@@ -90,7 +112,7 @@ def neighbours_table(
         for block in sorted(best):
             yield block, best[block]
 
-    def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def search_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return (lists.as_batch() for _, lists in searched(batches))
 
     def search_piece(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -106,17 +128,12 @@ def neighbours_table(
         for block in sorted(best):
             yield best[block].as_batch()
 
-    def made_by(lists: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]], table: DataFrame) -> DataFrame:
-        if parts is None:
-            return table.mapInArrow(lists, schemas.spark_schema("neighbours"))
-        return table.mapInArrow(lambda batches: parts.write(lists(batches)), parts.COLUMNS)
-
-    if pieces == 1:
-        return made_by(search, queries.crossJoin(F.broadcast(items)))
-    cut = items.repartitionById(pieces, F.col("candidate_block") % pieces)
+    if cut.pieces == 1:
+        return queries.crossJoin(F.broadcast(items)), search_all
+    pieces = items.repartitionById(cut.pieces, F.col("candidate_block") % cut.pieces)
     # This hint makes a task of every partition of queries and every piece.
-    lists = queries.crossJoin(cut.hint("shuffle_replicate_nl")).mapInArrow(search_piece, PACKED_LISTS)
-    return made_by(merge, lists.repartitionById(query_blocks, "query_block"))
+    lists = queries.crossJoin(pieces.hint("shuffle_replicate_nl")).mapInArrow(search_piece, PACKED_LISTS)
+    return lists.repartitionById(cut.query_blocks, "query_block"), merge
 
 
 def movies_sample(vectors: DataFrame, purpose: str, size: int = SAMPLE) -> DataFrame:
@@ -145,16 +162,17 @@ def recall_of(lists: DataFrame, exact: DataFrame) -> float | None:
     return found.agg(F.count("found") / F.count("*")).head()[0]
 
 
-def cuts(
-    n_queries: int, n_candidates: int, length: int, *, cores: int, query_block: int, item_block: int, piece_mib: int
-) -> dict[str, int]:
-    """Return query_blocks, item_blocks and pieces: blocks of at most so many movies, as many blocks of queries for
-    every core, so that none waits at the end, and pieces of at most piece_mib MiB of vectors of this length."""
-    return {
-        "query_blocks": cores * max(1, -(-n_queries // (query_block * cores))),
-        "item_blocks": max(1, -(-n_candidates // item_block)),
-        "pieces": max(1, -(-4 * n_candidates * length // (piece_mib << 20))),
-    }
+def cut_of(knobs: NeighboursSettings, *, n_queries: int, n_candidates: int, length: int, cores: int) -> Cut:
+    """Return how to cut a search. length: of the vectors.
+
+    Blocks hold at most knobs.query_block and knobs.item_block movies. Every core gets as many blocks of queries, so
+    that no core waits at the end. Pieces hold at most knobs.piece_mib MiB of vectors.
+    """
+    return Cut(
+        query_blocks=cores * max(1, -(-n_queries // (knobs.query_block * cores))),
+        item_blocks=max(1, -(-n_candidates // knobs.item_block)),
+        pieces=max(1, -(-4 * n_candidates * length // (knobs.piece_mib << 20))),
+    )
 
 
 class Pairs(NamedTuple):

@@ -12,7 +12,7 @@ from pyspark import TaskContext
 ROWS = 65_536  # per row group: about half a MiB of lists, so that looking up five movies reads little
 
 
-class Parts:
+class TaskFiles:
     """The Parquet files of one table, one per partition that has rows, named in the order of the partitions.
 
     Every attempt at a task writes a file of its own, aside. Spark hands on the names of those that it counts, once

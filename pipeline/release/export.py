@@ -13,7 +13,7 @@ from pipeline.config import PipelineError
 from pipeline.files import replacing
 from pipeline.release import database
 
-AT_ONCE = 1000  # lists in memory
+LISTS_PER_BATCH = 1000  # lists in memory
 ALL = 2**31 - 1  # neighbours: more than any list has
 # What the forms take from pipeline/sql/exported.sql.
 NESTED = "from exported"
@@ -49,8 +49,8 @@ class Written(NamedTuple):
 def export(release: Path, path: Path, k: int | None = None) -> Written:
     """Write the release's lists, in order of movie_id, to a file in the form that its ending names, see FORMS.
 
-    k: neighbours per list, None for all. Holds AT_ONCE lists in memory. A reader sees the file from before or the new
-    one, whole, and after a failure the one from before.
+    k: neighbours per list, None for all. Holds LISTS_PER_BATCH lists in memory. A reader sees the old
+    file or the new one, whole; after a failure, the old one.
     Raises PipelineError when the ending is unknown, k is below 1, or the file cannot be written.
     """
     if path.suffix not in FORMS:
@@ -79,10 +79,10 @@ def export(release: Path, path: Path, k: int | None = None) -> Written:
 
 
 def _batches(connection: duckdb.DuckDBPyConnection, ids: list[int], columns: str, k: int) -> Batches:
-    """Yield queries, each for the columns of the next AT_ONCE lists."""
+    """Yield queries, each for the columns of the next LISTS_PER_BATCH lists."""
     statement = f"with exported as ({sql.statement('exported').rstrip().rstrip(';')}) {columns}"
-    for begin in range(0, len(ids), AT_ONCE):
-        part = ids[begin : begin + AT_ONCE]
+    for begin in range(0, len(ids), LISTS_PER_BATCH):
+        part = ids[begin : begin + LISTS_PER_BATCH]
         yield connection.cursor().sql(statement, params=[part[0], part[-1], k])
 
 

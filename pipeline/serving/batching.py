@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-AT_ONCE = 32  # questions in one batch
+LARGEST_BATCH = 32  # questions in one batch
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
@@ -25,8 +25,8 @@ class Batching(Generic[Question, Answer]):
     def ask(self, question: Question, answer: Callable[[Sequence[Question]], Sequence[Answer]]) -> Answer:
         """Return the answer to this question. Raises what answering raised.
 
-        answer: answers at most AT_ONCE questions, in their order, and is the same for all; what it raises, all of the
-        batch are told. It is given each time, and not kept, so that who asks is freed as the last one lets go.
+        answer: answers at most LARGEST_BATCH questions, in their order, and is the same for all. Its error reaches
+        every question of the batch. It is passed at each call and not kept, so that its owner can be freed.
         """
         future: Future[Answer] = Future()
         self._waiting.put((question, future))
@@ -36,7 +36,7 @@ class Batching(Generic[Question, Answer]):
     def _work(self, answer: Callable[[Sequence[Question]], Sequence[Answer]]) -> None:
         batch: list[tuple[Question, Future[Answer]]] = []
         try:
-            while len(batch) < AT_ONCE:
+            while len(batch) < LARGEST_BATCH:
                 batch.append(self._waiting.get_nowait())
         except queue.Empty:
             if not batch:

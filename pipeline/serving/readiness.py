@@ -24,7 +24,7 @@ def check_folder(folder: Path) -> str:
         return check(recommender)
 
 
-def ask(address: str) -> str:
+def ask_page(address: str) -> str:
     """Ask a page that was started as app/server.py; return its line. Raises PipelineError when it is not ready."""
     import requests  # the page, which is only asked, can do without
 

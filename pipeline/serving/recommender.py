@@ -11,29 +11,19 @@ import duckdb
 from pipeline import sql
 from pipeline.config import PipelineError
 from pipeline.release import database
-from pipeline.serving import analyst
+from pipeline.serving import shares
 from pipeline.serving.batching import Batching
+from pipeline.serving.shares import Row, Wanted
+from pipeline.serving.steering import FILTERS, UNSTEERED, Steering, require_movie_ids
 from pipeline.standings import Measure
 
 SURE = 0.98  # match of a title that was typed in full, but for its article
 CLEAR_LEAD = 0.05  # how far the best match must lead the next to be taken without asking
-MAX_FAVOURITES = 50
 TYPES = {
     "dislikes": "int[]", "genres": "varchar[]", "without_genres": "varchar[]", "from_year": "int", "to_year": "int",
     "hidden": "double", "variety": "double", "surprise": "int",
 }  # fmt: skip
-FILTERS = ("genres", "without_genres", "from_year", "to_year")
-MAX_GENRES = 100  # in a filter
-MAX_GENRE = 100  # characters of a genre in a filter
 KNOWN = 10_000  # movies that a Recommender remembers; each takes about a kilobyte
-Row = tuple[int, float, list[tuple[int, float]], str]  # movie_id, score, (favourite, share), source
-LISTED = "select request, movie_id, score, reasons from listed(?::int[][]) where score > 0"
-FIRST_OF_ONE = f"{LISTED} order by score desc, movie_id limit ?::int"
-FIRST_OF_EACH = f"""
-    {LISTED}
-    qualify row_number() over (partition by request order by score desc, movie_id) <= ?::int
-    order by request, score desc, movie_id
-"""
 STRENGTHS = """
     select movie_id, score / max(score) over () as strength
     from listed([?::int[]])
@@ -60,26 +50,6 @@ class Because(NamedTuple):
     share: float
 
 
-class Steering(NamedTuple):
-    """How a visitor steers; pipeline/sql/steered.sql says what each field does. The default steers nowhere."""
-
-    dislikes: tuple[int, ...] = ()
-    genres: tuple[str, ...] = ()
-    without_genres: tuple[str, ...] = ()
-    from_year: int | None = None
-    to_year: int | None = None
-    hidden: float = 0.0
-    variety: float = 0.0
-    surprise: int = 0
-
-    def filters(self) -> bool:
-        """Tell whether it leaves titles out by what they are."""
-        return any(getattr(self, name) != self._field_defaults[name] for name in FILTERS)
-
-
-UNSTEERED = Steering()
-
-
 class Movie(NamedTuple):
     """What the movies table has about a title."""
 
@@ -94,8 +64,7 @@ class Movie(NamedTuple):
     runtime_minutes: int | None
 
 
-Question = tuple[list[int], int]  # favourites, k
-Answer = tuple[list[Row], dict[int, Movie]]
+Found = tuple[list[Row], dict[int, Movie]]
 
 
 class Recommendation(NamedTuple):
@@ -196,7 +165,7 @@ class Recommender:
         self.file = self._database()  # see there
         self._connection = connection or database.connect(folder)
         self._known: dict[int, Movie] = {}
-        self._quick: Batching[Question, Answer] = Batching()
+        self._quick: Batching[Wanted, Found] = Batching()
 
     def close(self) -> None:
         """Close the database; the release's files are then free to go."""
@@ -220,9 +189,9 @@ class Recommender:
         Raises PipelineError for more than 50 favourites or dislikes, a k outside 1 to 1000, and a steering that is
         out of its ranges.
         """
-        _checked_movie_ids(favourites, "favourites")
+        require_movie_ids(favourites, "favourites")
         k = _checked_length(k)
-        arguments = _checked_steering(steering)
+        arguments = steering.changes()
         rows, movies = ([], {}) if arguments else self._quick.ask((favourites, k), self._by_lists)
         if not rows:
             rows = self._by_macro(favourites, k, arguments)
@@ -231,19 +200,22 @@ class Recommender:
         for rank, (movie_id, score, reasons, source) in enumerate(rows, 1):
             because = [Because(favourite, movies[favourite].title, share) for favourite, share in reasons]
             movie = movies[movie_id]
-            values = (rank, movie_id, *movie[:3], score, because, source, *movie[3:])
-            found.append(Recommendation._make(values))
+            found.append(
+                Recommendation(
+                    rank=rank,
+                    movie_id=movie_id,
+                    score=score,
+                    because=because,
+                    source=source,
+                    **movie._asdict(),
+                )
+            )
         return found
 
-    def _by_lists(self, asked: Sequence[Question]) -> list[Answer]:
+    def _by_lists(self, asked: Sequence[Wanted]) -> list[Found]:
         """Return for each of these favourites and k what the recommend macro does where the lists give k movies, and
         no rows where it would fall back; and the movies that stand in any of the rows."""
-        longest = max(len(favourites) + k for favourites, k in asked)
-        statement = FIRST_OF_ONE if len(asked) == 1 else FIRST_OF_EACH
-        first: list[list[tuple]] = [[] for _ in asked]
-        for request, *row in self._rows(statement, [[favourites for favourites, _ in asked], longest]):
-            first[request - 1].append(row)
-        found = [_best(rows, favourites, k) for rows, (favourites, k) in zip(first, asked, strict=True)]
+        found = shares.first_rows(self._rows, asked)
         movies = self._movies(set().union(*map(_named_in, found)))
         return [(rows, movies) for rows in found]
 
@@ -272,9 +244,9 @@ class Recommender:
 
     def sql(self, favourites: list[int], k: int = 10, steering: Steering = UNSTEERED) -> str:
         """Return the query that recommend() answers, ready to paste where this release's serving.duckdb is open."""
-        _checked_movie_ids(favourites, "favourites")
+        require_movie_ids(favourites, "favourites")
         given = [f"k := {_checked_length(k)}"]
-        given += [f"{name} := {_literal(value)}" for name, value in _checked_steering(steering).items()]
+        given += [f"{name} := {_literal(value)}" for name, value in steering.changes().items()]
         return f"from recommend({_literal(favourites)}, {', '.join(given)});"
 
     def strengths(
@@ -288,7 +260,7 @@ class Recommender:
 
     def titles_left(self, steering: Steering) -> int:
         """Return how many movies of the catalogue the steering's filter leaves. Raises as recommend does."""
-        filters = {name: value for name, value in _checked_steering(steering).items() if name in FILTERS}
+        filters = {name: value for name, value in steering.changes().items() if name in FILTERS}
         statement = f"select count(*) from eligible({', '.join(_placeholders(filters))})"
         return self._rows(statement, list(filters.values()))[0][0]
 
@@ -297,7 +269,17 @@ class Recommender:
         known = self._movies(movie_ids)
         rows = [(movie_id, known[movie_id]) for movie_id in movie_ids if movie_id in known]
         return [
-            Match(rank, movie_id, *movie[:4], 1.0, movie.item_id, movie.mean_rating)
+            Match(
+                rank=rank,
+                movie_id=movie_id,
+                title=movie.title,
+                year=movie.year,
+                genres=movie.genres,
+                n_ratings=movie.n_ratings,
+                match=1.0,
+                item_id=movie.item_id,
+                mean_rating=movie.mean_rating,
+            )
             for rank, (movie_id, movie) in enumerate(rows, 1)
         ]
 
@@ -324,7 +306,10 @@ class Recommender:
         columns = "rank, movie_id, title, year, genres, similarity"
         rows = self._rows(f"select {columns} from similar(?::int, k := ?::int)", [movie_id, _checked_length(k)])
         best = max((similarity for *_, similarity in rows), default=0.0)
-        return [Neighbour._make([*row, max(row[-1] / best, 0.0) if best > 0 else 0.0]) for row in rows]
+        return [
+            Neighbour(rank, other, title, year, genres, similarity, max(similarity / best, 0.0) if best > 0 else 0.0)
+            for rank, other, title, year, genres, similarity in rows
+        ]
 
     def search(self, text: str, k: int = 10) -> list[Match]:
         """Return at most k movies whose title matches the text, best first; typos are forgiven."""
@@ -349,10 +334,6 @@ class Recommender:
             if lead >= CLEAR_LEAD or (best.match >= SURE and lead > 0):
                 return best
         raise AmbiguousTitleError(text, matches)
-
-    def query(self, statement: str, bounds: analyst.Bounds = analyst.BOUNDS) -> analyst.Answer:
-        """Return what serving.duckdb answers to an analyst's query, see analyst.ask. Raises PipelineError."""
-        return analyst.ask(self.folder, statement, bounds)
 
     def places(self, genres: int = 8) -> list[Place]:
         """Return the map of the catalogue, better-known titles first; empty when the release has none.
@@ -398,57 +379,9 @@ def named(movie: Titled) -> str:
     return f"{movie.title} ({movie.year})" if movie.year else movie.title
 
 
-def _best(rows: list[tuple], favourites: list[int], k: int) -> list[Row]:
-    """Return the best k of what the listed macro has for these favourites, best first; nothing where they are fewer, or
-    no favourite brought any."""
-    rows = [row for row in rows if row[0] not in favourites][:k]
-    if len(rows) < k or not any(reasons for *_, reasons in rows):
-        return []
-    found = []
-    for movie_id, score, reasons in rows:
-        weights = {r["favourite_id"]: r["weight"] for r in reasons or [] if r["weight"] > 0}
-        total = sum(weights.values())
-        order = sorted(weights, key=lambda favourite: (-weights[favourite], favourite))
-        shares = [(favourite, weights[favourite] / total) for favourite in order]
-        found.append((movie_id, score, shares, "neighbours" if shares else "popularity"))
-    return found
-
-
 def _named_in(rows: list[Row]) -> set[int]:
     """Return the movies that these rows recommend, and the favourites that brought them."""
     return {movie_id for movie_id, *_ in rows}.union(favourite for row in rows for favourite, _ in row[2])
-
-
-def _checked_movie_ids(movie_ids: Sequence[int], what: str) -> None:
-    """Raise PipelineError for more than 50 movie ids, and for what is no 32-bit integer."""
-    if len(movie_ids) > MAX_FAVOURITES:
-        raise PipelineError(f"{len(movie_ids)} {what} are too many; name at most {MAX_FAVOURITES}")
-    if not all(isinstance(movie_id, int) and abs(movie_id) < 2**31 for movie_id in movie_ids):
-        raise PipelineError(f"{what} are movie ids, whole numbers below 2^31")
-
-
-def _checked_steering(steering: Steering) -> dict[str, Any]:
-    """Return what differs from no steering, as the macro's named arguments. Raises PipelineError out of the ranges."""
-    _checked_movie_ids(steering.dislikes, "dislikes")
-    for name in ("genres", "without_genres"):
-        genres = getattr(steering, name)
-        if len(genres) > MAX_GENRES or not all(isinstance(genre, str) and len(genre) <= MAX_GENRE for genre in genres):
-            raise PipelineError(f"{name}: at most {MAX_GENRES} genres of at most {MAX_GENRE} characters")
-    for name, kind, low, high in [
-        ("from_year", int, -9999, 9999), ("to_year", int, -9999, 9999), ("hidden", int | float, -1, 1),
-        ("variety", int | float, 0, 1), ("surprise", int, 0, 2**31 - 1),
-    ]:  # fmt: skip
-        value = getattr(steering, name)
-        if value is not Steering._field_defaults[name] and not (
-            isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
-        ):
-            raise PipelineError(f"{name} must lie between {low} and {high}, not {value!r}"[:200])
-    given = steering._asdict()
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in given.items()
-        if value != Steering._field_defaults[name]
-    }
 
 
 def _placeholders(arguments: dict[str, Any]) -> list[str]:

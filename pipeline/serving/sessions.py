@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from pipeline.config import PipelineError
 from pipeline.files import replacing
-from pipeline.serving.recommender import MAX_FAVOURITES
+from pipeline.serving.steering import MAX_FAVOURITES
 
 MAX_NAME = 80  # characters
 MAX_STATE = 4_000  # characters

@@ -18,8 +18,8 @@ from app.shared import settings, without_folders
 from benchmarks.page import click as clicked
 from pipeline.config import PipelineError
 from pipeline.release import archive
-from pipeline.serving.recommender import Steering
 from pipeline.serving.sessions import Sessions
+from pipeline.serving.steering import Steering
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, ROOT, publish, write_build
 
 
@@ -321,11 +321,11 @@ def test_a_long_text_is_cut(page):
 
 def test_who_gets_no_turn_is_told_so_and_may_try_again(page, monkeypatch):
     monkeypatch.setattr(app_films, "PATIENCE", 0.05)
-    for _ in range(app_films.AT_ONCE):
+    for _ in range(app_films.DRAWN_AT_ONCE):
         app_films.turns().acquire()
     page.run()
     assert "Many people are here" in page.info[0].value and films(page) == []
-    for _ in range(app_films.AT_ONCE):
+    for _ in range(app_films.DRAWN_AT_ONCE):
         app_films.turns().release()
     page.button[0].click().run()
     assert films(page) and len(keyed(page, "start-")) > 0

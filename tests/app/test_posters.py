@@ -124,9 +124,9 @@ def test_who_waits_for_posters_lets_others_in(tmdb):
 
     with films.turns():
         assert set(posters.posters([1], meanwhile=watched)) == {1}
-        assert films.turns()._value == films.AT_ONCE - 1
+        assert films.turns()._value == films.DRAWN_AT_ONCE - 1
         posters.posters([1], meanwhile=watched)  # has it, and waits for nothing
-    assert held == [films.AT_ONCE]
+    assert held == [films.DRAWN_AT_ONCE]
 
 
 def test_a_slow_answer_does_not_hold_the_page_up_and_is_there_the_next_time(tmdb, monkeypatch):

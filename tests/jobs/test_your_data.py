@@ -21,6 +21,7 @@ from pipeline.batch.stages import ingest
 from pipeline.config import PipelineError
 from pipeline.data import checks, reader
 from pipeline.release import store
+from pipeline.serving import analyst
 from pipeline.serving.recommender import Recommender
 from pipeline.serving.sessions import Sessions
 from pipeline.terminal import console
@@ -86,7 +87,8 @@ def test_lists_stay_within_the_hobby_and_mostly_with_its_kind_of_people(recommen
 
 
 def test_sql_and_the_terminal_take_the_shops_ids(shop, recommender, capsys):
-    rows = recommender.query("select item_id, title from recommend(ids(['FI-0001', 'none', 'KN-0001']), k := 10)").rows
+    statement = "select item_id, title from recommend(ids(['FI-0001', 'none', 'KN-0001']), k := 10)"
+    rows = analyst.ask(recommender.folder, statement).rows
     assert {item_id[:2] for item_id, _ in rows} == {"FI", "KN"} and len(rows) == 10
     assert main(["similar", "id:FI-0001", *options(shop)]) == 0
     assert "Goes with Aldan river rod" in capsys.readouterr().out

@@ -8,16 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
+from pipeline import config
 from pipeline.model.neighbours import (
     NEIGHBOURS,
+    Cut,
+    Search,
     TopK,
-    cuts,
+    cut_of,
     longest_candidates,
     movies_sample,
     neighbours_table,
     recall_of,
+    write_neighbours,
 )
-from pipeline.model.task_files import ROWS, Parts
+from pipeline.model.task_files import ROWS, TaskFiles
 
 SCHEMA = "movie_id int, query array<float>, candidate array<float>"
 
@@ -71,12 +75,12 @@ def test_identical_vectors_are_ties_in_whatever_block_they_stand():
 
 
 def test_cuts_give_every_core_as_many_blocks_and_keep_pieces_small():
-    sizes = {"query_block": 4096, "item_block": 65536, "piece_mib": 256}
-    assert cuts(60_000, 60_000, 64, cores=2, **sizes) == {"query_blocks": 16, "item_blocks": 1, "pieces": 1}
-    assert cuts(3, 0, 64, cores=4, **sizes) == {"query_blocks": 4, "item_blocks": 1, "pieces": 1}
+    knobs = config.load([], ["neighbours.query_block=4096", "neighbours.piece_mib=256"]).neighbours
+    assert cut_of(knobs, n_queries=60_000, n_candidates=60_000, length=64, cores=2) == Cut(16, 1, 1)
+    assert cut_of(knobs, n_queries=3, n_candidates=0, length=64, cores=4) == Cut(4, 1, 1)
     # A million vectors of 256 bytes are 244 MiB, of 512 bytes 488.
-    assert cuts(10, 10**6, 64, cores=4, **sizes) == {"query_blocks": 4, "item_blocks": 16, "pieces": 1}
-    assert cuts(10, 10**6, 128, cores=4, **sizes)["pieces"] == 2
+    assert cut_of(knobs, n_queries=10, n_candidates=10**6, length=64, cores=4) == Cut(4, 16, 1)
+    assert cut_of(knobs, n_queries=10, n_candidates=10**6, length=128, cores=4).pieces == 2
 
 
 def test_three_four_five():
@@ -103,8 +107,7 @@ def test_table_is_the_same_however_it_was_cut(spark, partitions, query_blocks, i
         [(i, v.tolist(), v.tolist()) for i, v in zip(ids, vectors, strict=True)], SCHEMA
     ).repartition(partitions, F.hash("movie_id"))
     candidates = frame.where("movie_id % 3 != 0").select("movie_id")
-    cut = {"query_blocks": query_blocks, "item_blocks": item_blocks, "pieces": pieces}
-    table = neighbours_table(frame, candidates, k=12, **cut)
+    table = neighbours_table(Search(frame, candidates, Cut(query_blocks, item_blocks, pieces)), k=12)
     rows = [tuple(row) for row in table.collect()]
     assert rows == brute_force(ids, vectors, {i for i in ids if i % 3 != 0}, 12)
     assert table.dtypes == [("movie_id", "int"), ("neighbour_id", "int"), ("rank", "smallint"), ("similarity", "float")]
@@ -115,10 +118,8 @@ def test_pieces_make_the_same_lists_to_the_last_bit(spark):
     rng = np.random.default_rng(2)
     vectors = rng.standard_normal((150, 64)).astype(np.float32)[rng.integers(0, 150, 400)]
     frame = spark.createDataFrame([(i, v.tolist(), v.tolist()) for i, v in enumerate(vectors)], SCHEMA).persist()
-    cuts = [{"item_blocks": 1}, {"item_blocks": 6, "pieces": 3}, {"item_blocks": 5, "pieces": 5}]
-    whole, *cut = (
-        [tuple(r) for r in neighbours_table(frame, frame, k=20, query_blocks=3, **c).collect()] for c in cuts
-    )
+    cuts = [Cut(3, 1), Cut(3, 6, 3), Cut(3, 5, 5)]
+    whole, *cut = ([tuple(r) for r in neighbours_table(Search(frame, frame, c), k=20).collect()] for c in cuts)
     assert len(whole) == 400 * 20
     assert cut == [whole, whole]
 
@@ -132,13 +133,13 @@ def test_candidates_with_long_vectors_have_the_recall_that_was_asked_for(spark, 
     vectors = rng.standard_normal((12, 16))[rng.integers(0, 12, 600)] + rng.standard_normal((600, 16)) / 2
     vectors *= np.exp(spread * rng.standard_normal((600, 1)))
     frame = spark.createDataFrame([(i, v.tolist(), v.tolist()) for i, v in enumerate(vectors)], SCHEMA).persist()
-    cut = {"k": 20, "query_blocks": 2, "item_blocks": 2}
+    search = Search(frame, frame, Cut(2, 2))
     chosen, others = (movies_sample(frame, purpose, 200) for purpose in ("set", "measure"))
-    kept = longest_candidates(frame, frame, neighbours_table(frame, frame, chosen, **cut), recall=0.9).persist()
-    lists = neighbours_table(frame, kept, **cut)
+    kept = longest_candidates(frame, frame, neighbours_table(search._replace(only=chosen), k=20), recall=0.9).persist()
+    lists = neighbours_table(search._replace(candidates=kept), k=20)
     rows = [(row.movie_id, row["rank"]) for row in lists.collect()]
     assert rows == sorted(rows) and len(rows) == 600 * 20
-    assert 0.85 < recall_of(lists, neighbours_table(frame, frame, others, **cut)) < 0.97
+    assert 0.85 < recall_of(lists, neighbours_table(search._replace(only=others), k=20)) < 0.97
     longest = np.argsort(-np.linalg.norm(vectors, axis=1))[: kept.count()]
     assert {row.movie_id for row in kept.collect()} == set(longest.tolist())
     assert kept.count() < most * 600
@@ -147,7 +148,7 @@ def test_candidates_with_long_vectors_have_the_recall_that_was_asked_for(spark, 
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_more_blocks_than_movies_and_lists_longer_than_the_catalogue(spark, pieces):
     frame = spark.createDataFrame([(1, [3.0, 4.0], [1.0, 1.0]), (2, [6.0, 8.0], [2.0, 0.0])], SCHEMA)
-    rows = neighbours_table(frame, frame, k=9, query_blocks=4, item_blocks=3, pieces=pieces).collect()
+    rows = neighbours_table(Search(frame, frame, Cut(4, 3, pieces)), k=9).collect()
     assert [tuple(row) for row in rows] == [(1, 2, 1, 6.0), (2, 1, 1, 14.0)]
 
 
@@ -156,17 +157,17 @@ def test_tasks_write_the_rows_that_the_table_has(spark, tmp_path, pieces):
     """Movies 1 to 40 in five blocks; what an attempt that Spark does not count has written is not kept."""
     ids, vectors = list(range(1, 41)), grid(40, 6, seed=5)
     frame = spark.createDataFrame([(i, v.tolist(), v.tolist()) for i, v in zip(ids, vectors, strict=True)], SCHEMA)
-    cut = {"k": 12, "query_blocks": 5, "item_blocks": 2, "pieces": pieces}
+    search = Search(frame, frame, Cut(5, 2, pieces))
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "part-00007.zstd.parquet").write_text("of a run before")
-    parts = Parts(tmp_path / "lists", NEIGHBOURS)
-    attempts = [row.attempt for row in neighbours_table(frame, frame, **cut, parts=parts).collect()]
+    parts = TaskFiles(tmp_path / "lists", NEIGHBOURS)
+    attempts = [row.attempt for row in write_neighbours(search, parts, k=12).collect()]
     (parts.aside / "part-00000.4711").write_text("half a file")
     parts.keep(attempts)
     files = sorted(parts.folder.iterdir())
     assert [path.name for path in files] == [f"part-{number:05d}.zstd.parquet" for number in range(5)]
     rows = [tuple(row.values()) for path in files for row in pq.read_table(path).to_pylist()]
-    assert rows == [tuple(row) for row in neighbours_table(frame, frame, **cut).collect()] and len(rows) == 40 * 12
+    assert rows == [tuple(row) for row in neighbours_table(search, k=12).collect()] and len(rows) == 40 * 12
     column = pq.ParquetFile(files[0]).metadata.row_group(0).column(0)
     assert column.compression == "ZSTD" and column.statistics.max == 8
 
@@ -177,7 +178,7 @@ def test_a_part_has_row_groups_of_a_bounded_size_and_nothing_makes_no_part(spark
             for number in batch.column("id").to_pylist():
                 yield pa.record_batch({"number": np.full(ROWS * number, number)})
 
-    parts = Parts(tmp_path / "numbers", pa.schema([("number", pa.int64())]))
+    parts = TaskFiles(tmp_path / "numbers", pa.schema([("number", pa.int64())]))
     written = spark.range(3, numPartitions=3).mapInArrow(lambda batches: parts.write(make(batches)), parts.COLUMNS)
     parts.keep(row.attempt for row in written.collect())
     groups = {}

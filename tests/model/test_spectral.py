@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from pipeline.model import content, spectral
 from pipeline.model.arrays import unit_rows
-from pipeline.model.neighbours import neighbours_table
+from pipeline.model.neighbours import Cut, Search, neighbours_table
 from pipeline.schemas import VECTORS
 from tests.conftest import ROOT
 from tests.model.test_als import factors_frame
@@ -102,8 +102,8 @@ def test_lists_with_the_residual_are_the_formula(
     vectors = vectors_frame(spark, movies, spectrum, **knobs)
     weights = {"popularity_exponent": -0.4, "residual": 1.0}
     pairs = spectral.co_occurrences(spectral.pairs_table(weighted), spectrum, **weights)
-    cut = {"query_blocks": query_blocks, "item_blocks": item_blocks, "pieces": pieces}
-    table = neighbours_table(vectors, movies, None, pairs, k=3, **cut)
+    cut = Cut(query_blocks, item_blocks, pieces)
+    table = neighbours_table(Search(vectors, movies, cut, pairs=pairs), k=3)
     expected = similarity(liked, shrinkage=2.0, user_exponent=0.5, **knobs)
     np.fill_diagonal(expected, -np.inf)
     rows = table.orderBy("movie_id", "rank").collect()
@@ -142,9 +142,9 @@ def test_lists_of_some_movies_are_those_of_all(spark, liked):
     weighted = spectral.weighted_likes(likes, user_exponent=0.0)
     spectrum = spectral.spectrum(factors_frame(spark, np.eye(5)), weighted, movies, shrinkage=2.0)
     vectors = vectors_frame(spark, movies, spectrum, **KNOBS)
-    every = neighbours_table(vectors, movies, k=3, query_blocks=2, item_blocks=1).collect()
+    every = neighbours_table(Search(vectors, movies, Cut(2, 1)), k=3).collect()
     only = spark.createDataFrame([(2,), (6,)], "movie_id int")
-    some = neighbours_table(vectors, movies, only, k=3, query_blocks=2, item_blocks=1).collect()
+    some = neighbours_table(Search(vectors, movies, Cut(2, 1), only), k=3).collect()
     assert sorted(some) == sorted(row for row in every if row.movie_id in (2, 6))
 
 

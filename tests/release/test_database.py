@@ -153,7 +153,7 @@ CLOSE = [(1, 2, 1, 1 / 3), (1, 6, 2, 0.1), (5, 1, 1, -2.5), (9, 2, 1, 1e-7)]  # 
 @pytest.fixture(params=[None, 1], ids=["all", "k=1"])
 def exported(request, tmp_path, monkeypatch):
     """Export what a release with odd titles holds, two lists at a time; and the rows of neighbours by list."""
-    monkeypatch.setattr(export, "AT_ONCE", 2)
+    monkeypatch.setattr(export, "LISTS_PER_BATCH", 2)
     k = request.param
     folder = publish(tmp_path / "warehouse", movies=[MOVIES[0], ODD, *MOVIES[2:]], neighbours=CLOSE)
 

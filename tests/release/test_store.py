@@ -440,7 +440,9 @@ def test_inputs_that_changed_undo_what_was_finished(tmp_path):
         run._build = store.Build.resume(tmp_path, "key")
         read = SimpleNamespace(frame=SimpleNamespace(inputFiles=lambda: ["/data/ratings.csv"]))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run, "input_files", lambda paths, sha256=sha256: [{**inputs[0], "sha256": sha256}])
+            patch.setattr(
+                "pipeline.batch.run.input_files", lambda paths, sha256=sha256: [{**inputs[0], "sha256": sha256}]
+            )
             run.record_inputs([read], {})
         assert store.Build.resume(tmp_path, "key").manifest["finished"] == []
 

@@ -40,7 +40,7 @@ def asked_by_threads(questions, answer):
 
 
 def test_everybody_gets_their_own_answer_from_few_batches(monkeypatch):
-    monkeypatch.setattr(batching, "AT_ONCE", 20)
+    monkeypatch.setattr(batching, "LARGEST_BATCH", 20)
     monkeypatch.setattr(batching.os, "cpu_count", lambda: 2)
     answers, batches = asked_by_threads(range(100), lambda batch: [question * 2 for question in batch])
     assert answers == {question: question * 2 for question in range(100)}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.release import store
-from pipeline.serving.recommender import Steering
+from pipeline.serving.steering import Steering
 from tests.conftest import write_build
 
 CLIENTS = 8
