@@ -1,6 +1,7 @@
 """python -m pipeline: ask, export or carry elsewhere the live release, go back, see to what visitors left. No Spark."""
 
 import argparse
+import importlib.metadata
 import shlex
 import sys
 from collections.abc import Callable
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(required=True, metavar=COMMANDS)
 
     def command(
@@ -96,6 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("sessions", _sessions, "say how much is stored of visitors, or delete it")
     sub.add_argument("--wipe", action="store_true", help="delete all sessions and thumbs")
     return parser
+
+
+def _version() -> str:
+    """Return the version of the installed project; a checkout that is not installed has none."""
+    try:
+        return f"ten-films {importlib.metadata.version('ten-films')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "ten-films, not installed: run ./spark-submit.sh"
 
 
 def _recommend(options: argparse.Namespace, warehouse: Path, console: Console) -> None:

@@ -38,7 +38,7 @@ NETWORK = "needs the network; tests/data/test_download.py runs it against a serv
 HOW = {
     "CONTRIBUTING.md": {
         "./run-tests.sh": "runs this very test",
-        ".venv/bin/ruff": "the first thing that run-tests.sh does",
+        "./checks.sh": "the first thing that run-tests.sh does",
         "python3 -m venv .venv-hooks": HOOKS,
         ".venv-hooks/bin/": HOOKS,
         "python3 -m venv .venv-docs": EXHAUSTIVE,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -110,3 +111,23 @@ def test_sessions_that_are_off_or_damaged_are_named_in_one_line(tmp_path, capsys
 def test_the_serving_side_never_imports_spark(module):
     script = f"import sys, {module}; sys.exit(any(name.split('.')[0] in ('pyspark', 'py4j') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
+
+
+def test_the_version_is_the_changelogs_first(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    assert left.value.code == 0 and capsys.readouterr().out.strip() == f"ten-films {newest.split()[1]}"
+
+
+def test_requirements_and_project_name_the_same_versions():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    def listed(name):
+        lines = (ROOT / f"{name}.in").read_text().splitlines()
+        return {line.split("#")[0].strip().replace('"', "'") for line in lines if line[0] not in "#-"}
+
+    serving = listed("requirements-serving")
+    assert set(project["dependencies"]) == serving
+    batch = listed("requirements") - serving - {line for line in listed("requirements") if line.startswith("hatchling")}
+    assert set(project["optional-dependencies"]["batch"]) == batch
