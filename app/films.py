@@ -16,7 +16,7 @@ from app.posters import posters
 from app.search import SUGGESTIONS, search
 from app.shared import NOTHING, live_release, plain, settings, word
 from pipeline.config import PipelineError
-from pipeline.release import store
+from pipeline.release.manifest import read_manifest
 from pipeline.serving.recommender import Catalogue, Match, Recommendation, Recommender, named
 from pipeline.serving.steering import MAX_FAVOURITES, UNSTEERED, Steering
 
@@ -112,7 +112,7 @@ def list_of(
 def enough_ratings(folder: str) -> int:
     """Return how many ratings a title of a release needs for people to count in its list, as far as that is known."""
     with contextlib.suppress(PipelineError, KeyError, TypeError):
-        return max(1, store.read_manifest(Path(folder))["config"]["neighbours"]["min_support"])
+        return max(1, read_manifest(Path(folder))["config"]["neighbours"]["min_support"])
     return 1
 
 

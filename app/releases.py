@@ -8,7 +8,7 @@ from app.charts import accuracy_chart
 from app.shared import NOTHING, WRONG, ink, live_release, open_release, plain, warehouse, word
 from pipeline.config import PipelineError
 from pipeline.release import store
-from pipeline.release.description import Description, describe
+from pipeline.release.manifest import Description, describe
 from pipeline.serving.comparison import Change, compare
 from pipeline.serving.recommender import Recommender, named
 from pipeline.serving.steering import MAX_FAVOURITES

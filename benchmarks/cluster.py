@@ -30,6 +30,7 @@ import duckdb
 
 from benchmarks.tables import machine, table, write
 from pipeline.release import store
+from pipeline.release.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -138,11 +139,11 @@ def measure(words: list[str], *, rounds: int, memory: str) -> None:
                 if job.wait():
                     raise subprocess.CalledProcessError(job.returncode, job.args)
             releases.append(store.release_dir(warehouse))
-            seconds[workers].append(store.read_manifest(releases[-1])["timings"]["neighbours"])
+            seconds[workers].append(read_manifest(releases[-1])["timings"]["neighbours"])
         lists = [f"from read_parquet('{folder}/neighbours/*.parquet')" for folder in releases[:2]]
         if duckdb.sql(f"({lists[0]} except {lists[1]}) union all ({lists[1]} except {lists[0]})").fetchall():
             raise RuntimeError("one executor and two made different lists of the same factors")
-        tables = store.read_manifest(releases[-1])["tables"]
+        tables = read_manifest(releases[-1])["tables"]
     shown = re.sub(r"data\.dir=\S+", "data.dir=DIR", " ".join(words))
     rows = [
         [f"{workers}", f"{statistics.median(times):.1f}", f"{statistics.median(map(truediv, seconds[1], times)):.2f}"]

@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.memory import SECONDS, held
 from benchmarks.tables import machine, rows_so_far, table, write, yardstick
 from pipeline.release import store
+from pipeline.release.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,7 +71,7 @@ def measured(folder: str, settings: list[str]) -> list[str]:
         watcher.join()
         if job.wait():
             raise subprocess.CalledProcessError(job.returncode, job.args)
-        manifest = store.read_manifest(store.release_dir(Path(warehouse)))
+        manifest = read_manifest(store.release_dir(Path(warehouse)))
     counts = f"{manifest['ratings']['accepted']:,}", f"{manifest['tables']['movies']['rows']:,}"
     memory = [f"{peaks.get(stage, (0, 0))[0] / 2**30:.1f}" for stage in STAGES]
     jvm = max(java for _, java in peaks.values()) / 2**30

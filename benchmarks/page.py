@@ -34,6 +34,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from benchmarks import lookup
 from benchmarks.tables import machine, table, write
 from pipeline.release import store
+from pipeline.release.build import Build
 from pipeline.serving import readiness
 from pipeline.serving.recommender import Match, Recommender
 
@@ -102,7 +103,7 @@ def served(
 
 def publish(warehouse: Path, n_movies: int, k: int) -> Path:
     """Publish a release of random lists and return its folder."""
-    build = store.Build.start(warehouse)
+    build = Build.start(warehouse)
     lookup.write_release(build.path, n_movies, k)
     build.record("inputs", [{"path": "/random/ratings.csv", "bytes": 1, "sha256": "0"}])
     return build.publish(k=k, als_rank=lookup.RANK, min_support=5, popularity_weight=lookup.WEIGHT)

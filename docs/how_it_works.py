@@ -24,6 +24,7 @@ from pipeline.config import PipelineError
 from pipeline.model.arrays import unit_rows
 from pipeline.model.vectors import whitening_matrix
 from pipeline.release import database, store
+from pipeline.release.manifest import read_manifest
 from pipeline.serving.recommender import Recommender, named
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         folders = [store.release_dir(folder) for folder in (options.warehouse, options.explicit)]
         served, explicit = (database.connect(folder) for folder in folders)
         recommender = Recommender(folders[0], served)
-        manifests = [store.read_manifest(folder) for folder in folders]
+        manifests = [read_manifest(folder) for folder in folders]
         knobs = manifests[0]["config"]
         inputs = [{file["sha256"] for file in manifest["inputs"]} for manifest in manifests]
         if inputs[0] != inputs[1]:

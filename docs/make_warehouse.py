@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline import config, schemas
 from pipeline.release import database, store
+from pipeline.release.manifest import read_manifest
 from pipeline.serving import analyst
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +56,7 @@ def tables() -> str:
 
 def answers(folder: Path) -> str:
     """Return every question with its query and the first rows of the release's answer."""
-    made_from = store.read_manifest(folder)["inputs"][0]["path"]
+    made_from = read_manifest(folder)["inputs"][0]["path"]
     lines = [f"Answered by release `{folder.name}`, made from `{Path(made_from).parent.name}`.", ""]
     for number, example in enumerate(analyst.examples(), 1):
         answer = analyst.ask(folder, example.statement)

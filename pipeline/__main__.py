@@ -13,6 +13,7 @@ from pipeline import config as configuration
 from pipeline.config import PipelineError, RefusedError
 from pipeline.release import archive, changes, database, store
 from pipeline.release.export import FORMS, export
+from pipeline.release.manifest import read_manifest
 from pipeline.serving import analyst, readiness
 from pipeline.serving.recommender import AmbiguousTitleError, Match, Recommender, named
 from pipeline.serving.sessions import Sessions, ratings_of, write_ratings
@@ -174,7 +175,7 @@ def _releases(options: argparse.Namespace, warehouse: Path, console: Console) ->
 def _gates(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
     refused = warehouse / store.BUILDING
     if options.release == store.BUILDING or (not options.release and (refused / database.DATABASE).exists()):
-        folder, live = refused, store.comparable(warehouse, store.read_manifest(refused))
+        folder, live = refused, store.comparable(warehouse, read_manifest(refused))
     else:
         folder, live = store.release_dir(warehouse, options.release), None
     gates = database.gates_of(folder, live=live)

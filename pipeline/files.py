@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,25 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield where to write what a file is to hold; a reader sees the old file or, once it is on the disk, the new one.
+    """Yield a new file's place: its content replaces the file at path once the content is on the disk.
 
-    Raises OSError; the file is then as it was. Only a run that is killed leaves .<name>.<process> behind.
+    A reader sees the old file or the new one, whole. Raises OSError; the old file is then as it was. Only a run that is
+    killed leaves <name>.<process>.new behind; leftovers() finds such files.
     """
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         yield new
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(new)
         os.replace(new, path)
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Return what killed runs left of replacing(path), and the files that SQLite had beside it."""
+    name = re.compile(rf"{re.escape(path.name)}\.(\d+\.)?new(-wal|-shm|-journal)?")
+    return [other for other in path.parent.iterdir() if name.fullmatch(other.name)]
 
 
 def files_below(folder: Path) -> list[str]:
@@ -31,8 +38,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def below(folder: Path) -> Iterator[Path]:
-    """Yield all folders and files below a folder. Raises OSError where one cannot be listed; Path.rglob
-    would not."""
+    """Yield all folders and files below a folder. Raises OSError if a folder cannot be listed; Path.rglob would not."""
 
     def stop(error: OSError) -> None:
         raise error
@@ -48,11 +54,9 @@ def checksum(path: Path) -> dict[str, Any]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace a file's content so that a reader, or a power cut, sees the old or the new and nothing between."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    sync(temporary)
-    os.replace(temporary, path)
+    """Replace a file's content so that even a power cut leaves the old content or the new one. Raises OSError."""
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8")
     sync(path.parent)
 
 
@@ -72,7 +76,7 @@ def sync_all(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Return once a file, or which names a folder has, is on the disk. Raises OSError."""
+    """Return once a file's content, or the list of names in a folder, is on the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import schemas
-from pipeline.release import store
+from pipeline.release.build import Build
 
 # Many inputs, the same ones on every run; tests/data/test_fuzz.py says how to try far more, new ones each time.
 hypothesis.settings.register_profile("ci", max_examples=60, derandomize=True)
@@ -194,12 +194,12 @@ POPULARITY = [
 ]  # fmt: skip
 
 
-def write_build(warehouse: Path, **tables: list[tuple]) -> store.Build:
+def write_build(warehouse: Path, **tables: list[tuple]) -> Build:
     """Begin a build that holds the tables above, or those given instead."""
-    return fill(store.Build.start(warehouse), **tables)
+    return fill(Build.start(warehouse), **tables)
 
 
-def fill(build: store.Build, **tables: list[tuple]) -> store.Build:
+def fill(build: Build, **tables: list[tuple]) -> Build:
     """Write the tables above, or those given instead, into a build."""
     rows = {"movies": MOVIES, "neighbours": NEIGHBOURS, "popularity": POPULARITY, "rejected": []}
     rows["item_factors"] = [(movie, [1.0, 0.5]) for movie in (1, 2, 3, 5)]

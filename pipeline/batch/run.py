@@ -29,8 +29,10 @@ from pipeline.config import PipelineError, Settings
 from pipeline.data.reader import Rows
 from pipeline.model.task_files import TaskFiles
 from pipeline.release import store
+from pipeline.release.build import Build
 from pipeline.release.changes import changes_in_words
 from pipeline.release.database import parquet_files
+from pipeline.release.manifest import data_dir, read_manifest, versions
 
 ROW_GROUP_BYTES = 512 * 1024  # small, so that looking up five movies reads little
 STAGES = ("train", "neighbours", "map", "evaluate")  # that a later run need not repeat
@@ -56,11 +58,11 @@ class Run:
     def __init__(self, config: Settings, spark: SparkSession, console: Console, options: argparse.Namespace) -> None:
         self.config, self.spark, self.console, self.options = config, spark, console, options
         self.warehouse = Path(config.warehouse.dir.removeprefix("file://"))
-        self._build: store.Build | None = None
+        self._build: Build | None = None
         self.saved: dict[str, dict[str, int]] = {}  # rows and bytes of the tables that the stage has saved
 
     @property
-    def build(self) -> store.Build:
+    def build(self) -> Build:
         """The release in the making, once one of the methods below has begun it."""
         if self._build is None:
             raise RuntimeError("no release has been begun")
@@ -91,18 +93,18 @@ class Run:
 
     def start_build(self, folder: str = store.BUILDING) -> None:
         """Begin an empty release, in a folder of the warehouse, and note what it will be made from."""
-        self._build = store.Build.start(self.warehouse, folder)
+        self._build = Build.start(self.warehouse, folder)
         self._record_settings()
 
     def resume_build(self) -> None:
         """Go on where a run died that had the same configuration, versions and code; else begin an empty release."""
         made_with = [
             shaping(configuration.as_dict(self.config)),
-            store.versions(),
+            versions(),
             code(),
             self.starts_from.release_id,
         ]
-        self._build = store.Build.resume(self.warehouse, digest(json.dumps(made_with, default=str).encode()))
+        self._build = Build.resume(self.warehouse, digest(json.dumps(made_with, default=str).encode()))
         self._record_settings()
 
     def done_before(self, stage: str) -> bool:
@@ -122,7 +124,7 @@ class Run:
 
     def continue_build(self) -> None:
         """Go on with what train_als.py left, or with the live release's factors."""
-        self._build = store.Build.from_trained(self.warehouse)
+        self._build = Build.from_trained(self.warehouse)
         self.build.manifest.update(inputs=[], ratings={}, metrics={})
         self._record_settings()
 
@@ -130,7 +132,7 @@ class Run:
         """Copy what evaluate.py measured into the build, where its inputs and configuration were the same; say so."""
         folder = self.warehouse / "evaluation"
         with contextlib.suppress(PipelineError, KeyError):
-            measured = store.read_manifest(folder)
+            measured = read_manifest(folder)
             theirs, ours = (shaping(manifest["config"]) for manifest in (measured, self.build.manifest))
             if measured["inputs"] == self.build.manifest["inputs"] and json.dumps(theirs) == json.dumps(ours):
                 for name in ("metrics", "report"):
@@ -150,10 +152,10 @@ class Run:
             return StartsFrom(None, "scratch")
         try:
             live = store.release_dir(self.warehouse)
-            before = store.read_manifest(live)["config"]
+            before = read_manifest(live)["config"]
         except (PipelineError, KeyError):
             return StartsFrom(None, "scratch (no live release to begin with)")
-        if store.data_dir({"config": before}) != store.data_dir({"config": configuration.as_dict(self.config)}):
+        if data_dir({"config": before}) != data_dir({"config": configuration.as_dict(self.config)}):
             return StartsFrom(None, "scratch (the live release is of other data)")
         if not before["als"]["implicitPrefs"] or before["als"]["rank"] != self.config.als.rank:
             return StartsFrom(None, "scratch (the live release has factors of another kind)")
@@ -217,7 +219,7 @@ class Run:
             shape = {"k": config.neighbours.k, "als_rank": rank, "min_support": config.neighbours.min_support}
             with contextlib.suppress(PipelineError):  # one that cannot be read is replaced
                 live = store.current_id(self.warehouse)
-                evaluated = _measured(store.read_manifest(store.release_dir(self.warehouse)))
+                evaluated = _measured(read_manifest(store.release_dir(self.warehouse)))
             bounds = {name: value for name, value in vars(config.gates).items() if name != "skip"}
             folder = self.build.publish(
                 **shape, popularity_weight=config.popularity.weight, bounds=bounds, skip=config.gates.skip

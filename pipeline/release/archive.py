@@ -14,6 +14,7 @@ import requests
 from pipeline.config import PipelineError
 from pipeline.files import replacing
 from pipeline.release import store
+from pipeline.release.manifest import MANIFEST, read_manifest
 from pipeline.unpacking import SAFE_NAME, extract
 
 NAME = "release.zip"
@@ -35,7 +36,7 @@ def pack(warehouse: Path, out: Path, release_id: str | None = None) -> tuple[str
     try:
         with replacing(target) as new:
             with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name in [store.MANIFEST, *store.read_manifest(folder)["files"]]:
+                for name in [MANIFEST, *read_manifest(folder)["files"]]:
                     archive.write(folder / name, f"{folder.name}/{name}")
             with new.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -122,7 +123,7 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> str:
     """
     with zipfile.ZipFile(file) as archive:
         members = {member.filename: member for member in archive.infolist()}
-        manifests = [name for name in members if name.endswith(f"/{store.MANIFEST}") and name.count("/") == 1]
+        manifests = [name for name in members if name.endswith(f"/{MANIFEST}") and name.count("/") == 1]
         if len(manifests) != 1 or members[manifests[0]].file_size > MAX_MANIFEST:
             raise ValueError("it has no manifest")
         release_id = manifests[0].split("/")[0]
@@ -145,7 +146,7 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> str:
         size = sum(expected["bytes"] for expected in noted.values())
         _bound(size, max_bytes)
         folder.mkdir()
-        (folder / store.MANIFEST).write_bytes(text)
+        (folder / MANIFEST).write_bytes(text)
         extract(archive, {f"{release_id}/{name}": folder / name for name in noted}, limit=size)
     if wrong := store.damage(folder):
         raise ValueError(wrong[0])

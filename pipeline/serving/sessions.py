@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.config import PipelineError
-from pipeline.files import replacing
+from pipeline.files import leftovers, replacing
 from pipeline.serving.steering import MAX_FAVOURITES
 
 MAX_NAME = 80  # characters
@@ -362,20 +362,19 @@ def _is_export(path: Path) -> bool:
 
 
 def _create(path: Path) -> None:
-    """Make the file with its tables, for its owner's eyes only, in one step: no other process sees half of it."""
+    """Make the file with its tables, readable by its owner only, in one step: no other process sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.new")
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # given back as the descriptor closes
+        fcntl.flock(folder, fcntl.LOCK_EX)  # released as the descriptor closes
         if path.exists():
             return
-        for left in ("", "-wal", "-shm", "-journal"):  # by a process that was killed here
-            path.with_name(new.name + left).unlink(missing_ok=True)
-        os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o600))
-        with contextlib.closing(sqlite3.connect(new)) as connection:
-            connection.executescript(TABLES)
-        os.replace(new, path)
+        for left in leftovers(path):
+            left.unlink(missing_ok=True)
+        with replacing(path) as new:
+            os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o600))
+            with contextlib.closing(sqlite3.connect(new)) as connection:
+                connection.executescript(TABLES)
     finally:
         os.close(folder)
 

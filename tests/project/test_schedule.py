@@ -16,6 +16,8 @@ import yaml
 from pipeline import config as configuration
 from pipeline.batch.run import Run
 from pipeline.release import store
+from pipeline.release.build import Build
+from pipeline.release.manifest import read_manifest
 from pipeline.serving.recommender import Recommender
 from pipeline.terminal import console
 from tests.conftest import FEW_ROWS, QUICK, ROOT, publish, write_build
@@ -77,7 +79,7 @@ def test_the_cron_line_publishes_and_only_failures_are_mailed(films):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), log.read_text()
     assert "is live in" in log.read_text() and "Because you liked Amélie 1" in log.read_text()
     live = store.release_dir(films / "warehouse")
-    read = {Path(source["path"]).name for source in store.read_manifest(live)["inputs"]}
+    read = {Path(source["path"]).name for source in read_manifest(live)["inputs"]}
     assert read == {"ratings.csv", "movies.csv", "visitors.csv"}
     with store.writer_lock(films / "warehouse"):  # as a run does that is not done yet
         overlapping = run_as_cron(films)
@@ -176,7 +178,7 @@ def test_airflow_runs_the_stages_in_turn_until_one_fails(films, tmp_path):
         before = store.current_id(warehouse)
         (state, tasks), printed = run_dag(more)
         assert (state, tasks) == ("success", dict.fromkeys(names, "success")), printed
-        manifest = store.read_manifest(store.release_dir(warehouse))
+        manifest = read_manifest(store.release_dir(warehouse))
         assert manifest["started_from"] == before and manifest.get("changes", {}).get("since") == before
         assert manifest["metrics"] and Recommender(store.release_dir(warehouse)).measures()
     live = store.current_id(warehouse)
@@ -196,7 +198,7 @@ def test_airflow_runs_the_stages_in_turn_until_one_fails(films, tmp_path):
 )
 def test_what_evaluate_measured_goes_with_the_same_inputs_and_settings(tmp_path, theirs, ours, taken):
     place = f"warehouse.dir={tmp_path}"
-    evaluation = store.Build.start(tmp_path, "evaluation")
+    evaluation = Build.start(tmp_path, "evaluation")
     evaluation.record("config", configuration.as_dict(configuration.load([], [place, *theirs])))
     evaluation.record("inputs", [{"path": "/data/ratings.csv", "bytes": 1, "sha256": "0"}])
     evaluation.record("metrics", {"ndcg": 0.5})
@@ -258,5 +260,5 @@ def test_a_report_goes_only_with_what_it_reports_on(tmp_path):
     (build.path / "report").mkdir()
     (build.path / "report" / "evaluation.md").write_text("of this release")
     live = build.publish(k=4, als_rank=2, min_support=1)
-    assert (live / "report").exists() and not (store.Build.from_trained(tmp_path).path / "report").exists()
+    assert (live / "report").exists() and not (Build.from_trained(tmp_path).path / "report").exists()
     assert publish(tmp_path) != live

@@ -150,7 +150,7 @@ def from_a_time(when):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (without_tables, "notes no table"), (of_another_kind, "cannot answer"),
+    (without_tables, "has no table"), (of_another_kind, "cannot answer"),
     (smaller_than_nothing, "a size that is none"), (another_statement, "is no table of a release"),
     (from_a_time("20990101T000000Z"), "in the future"), (from_a_time("99999999T999999Z"), "does not match format"),
     (outside("../../evil"), "would leave the folder"), (outside("/tmp/evil"), "would leave the folder"),

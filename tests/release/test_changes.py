@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.config import PipelineError
-from pipeline.release import changes, store
+from pipeline.release import changes
+from pipeline.release.manifest import read_manifest
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, publish, write_build
 
 # Toy Story's list keeps 3 of 4, Heat's keeps all in another order, The Matrix's keeps 1 of 2.
@@ -42,8 +43,8 @@ def test_the_first_ten_of_each_list_are_compared(releases):
     assert [(row["what"], row["title"]) for row in found["titles"]] == [
         ("new", "New"), ("new", "Seen"), ("gone", "Unseen"),
     ]  # fmt: skip
-    assert store.read_manifest(after)["changes"] == found
-    assert "changes" not in store.read_manifest(before)
+    assert read_manifest(after)["changes"] == found
+    assert "changes" not in read_manifest(before)
 
 
 def test_only_the_first_ten_count(tmp_path):
@@ -86,7 +87,8 @@ def test_changes_are_printed_for_any_two_releases(releases, capsys):
     code, out, err = run("20200101T000000Z-000000")
     assert code == 1 and err.count("\n") == 1 and "no release '20200101T000000Z-000000'" in err
     (warehouse / "CURRENT").write_text(before.name)
-    assert run()[2] == f"error: {warehouse}: there is no older release\n"
+    fix = "list them with python -m pipeline releases"
+    assert run()[2] == f"error: {warehouse}: there is no older release; {fix}\n"
     (warehouse / "CURRENT").write_text(after.name)
 
 

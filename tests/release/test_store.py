@@ -18,7 +18,9 @@ from pipeline import files, schemas, sql
 from pipeline.__main__ import main
 from pipeline.batch.run import Run
 from pipeline.config import BusyError, PipelineError
-from pipeline.release import database, description, store
+from pipeline.release import build, database, manifest, store
+from pipeline.release.build import Build
+from pipeline.release.manifest import data_dir, read_manifest
 from tests.conftest import MOVIES, NEIGHBOURS, POPULARITY, publish, write_build
 
 
@@ -177,7 +179,7 @@ def test_one_writer_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
 
 def test_a_build_without_trained_factors_says_so(tmp_path):
     with pytest.raises(PipelineError, match=r"train_als\.py"):
-        store.Build.from_trained(tmp_path)
+        Build.from_trained(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_a_build_without_trained_factors_says_so(tmp_path):
     ],
 )
 def test_sizes_are_written_as_people_write_them(number, text):
-    assert description.in_bytes(number) == text
+    assert manifest.in_bytes(number) == text
 
 
 BOUNDS = {"min_coverage": 0.1, "max_hub_share": 0.5, "max_row_loss": 0.2, "max_quality_loss": 0.1}
@@ -327,8 +329,8 @@ def test_a_live_release_that_is_damaged_inside_is_not_compared_with(tmp_path):
     folder = republish(tmp_path)
     flip(folder / "serving.duckdb")  # it opens all the same
     made = republish(tmp_path, neighbours=NEIGHBOURS[:7])
-    assert store.read_manifest(made)["compared_with"] is None
-    assert store.read_manifest(republish(tmp_path, neighbours=NEIGHBOURS[:7]))["compared_with"] == made.name
+    assert read_manifest(made)["compared_with"] is None
+    assert read_manifest(republish(tmp_path, neighbours=NEIGHBOURS[:7]))["compared_with"] == made.name
 
 
 @pytest.mark.parametrize(
@@ -336,7 +338,7 @@ def test_a_live_release_that_is_damaged_inside_is_not_compared_with(tmp_path):
     [("/a/b", "file:///a/b/"), ("/a/b", "file:/a/b"), ("/", "file:///"), ("a/../b", "b"), ("s3a://x/y", "s3a://x/y/")],
 )
 def test_a_place_has_one_spelling(one, other):
-    assert len({store.data_dir({"config": {"data": {"dir": place}}}) for place in (one, other)}) == 1
+    assert len({data_dir({"config": {"data": {"dir": place}}}) for place in (one, other)}) == 1
 
 
 def test_a_live_release_that_is_damaged_does_not_keep_a_new_one_back(tmp_path):
@@ -348,12 +350,12 @@ def test_a_live_release_that_is_damaged_does_not_keep_a_new_one_back(tmp_path):
 def test_the_newest_release_is_the_newest_whatever_the_clock_says(tmp_path, monkeypatch):
     first = publish(tmp_path)
 
-    class SetBack(store.datetime):
+    class SetBack(build.datetime):
         @classmethod
         def now(cls, zone=None):
             return cls(2001, 1, 1, tzinfo=zone)
 
-    monkeypatch.setattr(store, "datetime", SetBack)
+    monkeypatch.setattr(build, "datetime", SetBack)
     second, third = publish(tmp_path), publish(tmp_path)
     assert store.published_ids(tmp_path) == [first.name, second.name, third.name]
     assert store.rollback(tmp_path) == second.name
@@ -406,14 +408,14 @@ def test_verify_compares_the_database_with_the_parquet_files(tmp_path):
 
 def test_a_run_goes_on_only_with_the_same_key_and_the_same_inputs(tmp_path):
     inputs = [{"path": "/data/ratings.csv", "bytes": 1, "sha256": "0"}]
-    build = store.Build.resume(tmp_path, "key")
+    build = Build.resume(tmp_path, "key")
     assert build.manifest["finished"] == [] and not build.same_inputs()
     build.record("inputs", inputs)
     build.manifest |= {"finished": ["train"], "inputs_before": inputs}
     build.save_manifest()
     (build.path / "table").touch()
 
-    again = store.Build.resume(tmp_path, "key")
+    again = Build.resume(tmp_path, "key")
     assert again.manifest["finished"] == ["train"] and (again.path / "table").exists()
     assert not again.same_inputs()  # not read yet
     again.record("inputs", inputs)
@@ -425,26 +427,26 @@ def test_a_run_goes_on_only_with_the_same_key_and_the_same_inputs(tmp_path):
     again.manifest |= {"inputs": unknown, "inputs_before": unknown}
     assert not again.same_inputs()
 
-    other = store.Build.resume(tmp_path, "another key")
+    other = Build.resume(tmp_path, "another key")
     assert other.manifest["finished"] == [] and not (other.path / "table").exists()
 
 
 def test_inputs_that_changed_undo_what_was_finished(tmp_path):
     """Even where they change back: the run between may have overwritten half of it."""
     inputs = [{"path": "/data/ratings.csv", "bytes": 1, "sha256": "0"}]
-    build = store.Build.resume(tmp_path, "key")
+    build = Build.resume(tmp_path, "key")
     build.manifest |= {"finished": ["train"], "inputs": inputs, "inputs_before": inputs}
     build.save_manifest()
     for sha256 in ("1", "0"):  # another file, the run is killed, and the file is as it was
         run = Run(SimpleNamespace(warehouse=SimpleNamespace(dir=str(tmp_path))), None, None, None)
-        run._build = store.Build.resume(tmp_path, "key")
+        run._build = Build.resume(tmp_path, "key")
         read = SimpleNamespace(frame=SimpleNamespace(inputFiles=lambda: ["/data/ratings.csv"]))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
                 "pipeline.batch.run.input_files", lambda paths, sha256=sha256: [{**inputs[0], "sha256": sha256}]
             )
             run.record_inputs([read], {})
-        assert store.Build.resume(tmp_path, "key").manifest["finished"] == []
+        assert Build.resume(tmp_path, "key").manifest["finished"] == []
 
 
 def test_half_a_copy_of_the_live_release_is_never_gone_on_with(tmp_path, monkeypatch):
@@ -457,10 +459,10 @@ def test_half_a_copy_of_the_live_release_is_never_gone_on_with(tmp_path, monkeyp
 
     monkeypatch.setattr(shutil, "copytree", full)
     with pytest.raises(OSError, match="No space left"):
-        store.Build.from_trained(tmp_path)
+        Build.from_trained(tmp_path)
     monkeypatch.undo()
     with store.writer_lock(tmp_path):
-        build = store.Build.from_trained(tmp_path)
+        build = Build.from_trained(tmp_path)
     assert list((build.path / "item_factors").iterdir()) and not (tmp_path / "building.new").exists()
 
 
@@ -468,12 +470,12 @@ def test_a_build_begins_empty_or_not_at_all(tmp_path, monkeypatch):
     (tmp_path / "building" / "metrics").mkdir(parents=True)
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # of another owner, say
     with pytest.raises(PipelineError, match="building: cannot be removed"):
-        store.Build.start(tmp_path)
+        Build.start(tmp_path)
 
 
 def test_a_build_that_was_trained_apart_or_is_damaged_is_not_gone_on_with(tmp_path):
-    build = store.Build.start(tmp_path)
+    build = Build.start(tmp_path)
     build.save_manifest()
-    assert store.Build.resume(tmp_path, "key").manifest["finished"] == []
+    assert Build.resume(tmp_path, "key").manifest["finished"] == []
     (build.path / "manifest.json").write_text("{")
-    assert store.Build.resume(tmp_path, "key").manifest["finished"] == []
+    assert Build.resume(tmp_path, "key").manifest["finished"] == []
