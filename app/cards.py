@@ -3,7 +3,7 @@
 One component for all ten: a widget for every button of every card would keep server and browser much busier.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from zlib import crc32
@@ -29,10 +29,13 @@ SMALL_WORDS = {
 WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.2, "fair"), (0.0, "distant")]
 
 
-def cards(html: Sequence[str], **clicked: Callable[[], None]) -> None:
-    """Draw cards. clicked: what is called after a click on a card's button of this name, before the page is drawn anew;
-    movie_clicked() tells it the film."""
-    component(key=KEY, data=list(html), **{f"on_{name}_change": call for name, call in clicked.items()})
+def cards(html: Sequence[str], clicks: Mapping[str, Callable[[], None]]) -> None:
+    """Draw cards.
+
+    clicks: by the name of a card's button, the function that is called after a click, before the page is drawn anew.
+    The function learns the film from movie_clicked().
+    """
+    component(key=KEY, data=list(html), **{f"on_{name}_change": call for name, call in clicks.items()})
 
 
 def movie_clicked(name: str) -> int | None:
@@ -69,12 +72,25 @@ def card(
 
 
 def button(
-    name: str, row: Recommendation, says: str, *, icon_alone: bool = False, tip: str = "", **states: bool
+    name: str,
+    row: Recommendation,
+    says: str,
+    *,
+    icon_alone: bool = False,
+    tip: str = "",
+    disabled: bool = False,
+    pressed: bool | None = None,
 ) -> str:
-    """Return a button of a card, as HTML. name: see cards(). says: what it does, to who hears the page with the film's
-    name. states: disabled, pressed."""
-    more = f' title="{escape(tip)}"' * bool(tip) + " disabled" * states.get("disabled", False)
-    more += f' aria-pressed="{str(states["pressed"]).lower()}"' if "pressed" in states else ""
+    """Return a button of a card, as HTML.
+
+    name: see cards(). says: what the button does; a screen reader says it with the film's name. pressed: the state of
+    a button that stays pressed, None for any other.
+    """
+    more = f' title="{escape(tip)}"' if tip else ""
+    if disabled:
+        more += " disabled"
+    if pressed is not None:
+        more += f' aria-pressed="{str(pressed).lower()}"'
     label = escape(f"{says}: {named(row)}")
     shown = "" if icon_alone else escape(says)
     return f'<button class="{name}" name="{name}" value="{row.movie_id}" aria-label="{label}"{more}>{shown}</button>'
@@ -157,6 +173,7 @@ def links(row: Recommendation, explore: str) -> list[str]:
 
 
 def length(minutes: int) -> str:
-    """Return a runtime as people say it: 45 min, 1 h 21 min."""
+    """Return a runtime as people say it: 45 min, 1 h 21 min; nothing for 0."""
     hours, rest = divmod(minutes, 60)
-    return " ".join([f"{hours:,} h"] * (hours > 0) + [f"{rest} min"] * (rest > 0))
+    parts = ((hours, f"{hours:,} h"), (rest, f"{rest} min"))
+    return " ".join(text for number, text in parts if number > 0)

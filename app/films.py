@@ -222,10 +222,18 @@ def show_example() -> None:
 
 def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved: list[Match]) -> None:
     """Draw the ten, what a filter leaves, and the query behind them. loved: the favourites."""
-    favourites = list(choice.favourites)
     rows = list_of(recommender, recommender.file, choice.favourites, choice.steering)
+    heading(choice, len(rows))
+    hints(recommender, choice, catalogue, len(rows))
+    drawn(recommender, choice, rows, loved)
+    query(recommender.sql(list(choice.favourites), LENGTH, choice.steering))
+
+
+def heading(choice: Choice, n_rows: int) -> None:
+    """Draw what the list is, and the buttons for the list as a whole."""
+    favourites = choice.favourites
     with st.container(key="heading", horizontal=True, vertical_alignment="bottom", gap="small"):
-        ten = f"Ten {word().items}" if len(rows) == LENGTH else word().Items
+        ten = f"Ten {word().items}" if n_rows == LENGTH else word().Items
         goes = f"{ten} that go with {'it' if len(favourites) == 1 else 'them'}"
         liked = "what some people like much" if choice.steering.hidden > 0 else "what most people like"
         st.subheader(goes if favourites else f"Meanwhile: {liked}")
@@ -235,14 +243,23 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved:
             st.button("Back to the best", icon=":material/undo:", on_click=steer.surprise_no_more)
         if favourites or keep.is_open():
             keep.keep(choice)
+
+
+def hints(recommender: Recommender, choice: Choice, catalogue: Catalogue, n_rows: int) -> None:
+    """Draw what a filter leaves, and what would make a short list longer."""
     if choice.steering.filters():
         left = recommender.titles_left(choice.steering)
         st.caption(f"{left:,} of {catalogue.n_movies:,} titles fit your filter.")
-    if choice.steering.hidden > 0 and not favourites:
+    if choice.steering.hidden > 0 and not choice.favourites:
         st.caption("Hidden gems are looked for on your favourites' lists: pick one or two first.")
-    if len(rows) < LENGTH:
-        few = f"No {word().item} fits" if not rows else f"Only {len(rows)} {'fits' if len(rows) == 1 else 'fit'}"
+    if n_rows < LENGTH:
+        few = f"No {word().item} fits" if not n_rows else f"Only {n_rows} {'fits' if n_rows == 1 else 'fit'}"
         st.info(f"{few}. {steer.wider(choice.steering)}", icon=":material/filter_alt:")
+
+
+def drawn(recommender: Recommender, choice: Choice, rows: list[Recommendation], loved: list[Match]) -> None:
+    """Draw the cards, and what their figures mean. loved: the favourites."""
+    favourites = list(choice.favourites)
     enough = enough_ratings(str(recommender.folder))
     hardly_rated = [movie for movie in loved if movie.n_ratings < enough]
     cold = {movie.movie_id for movie in hardly_rated}
@@ -265,9 +282,10 @@ def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved:
         if row := clicked(name):
             keep.give(row.movie_id, thumb, recommender.release_id, favourites)
 
-    up_and_down = {"up": lambda: give("up", 1), "down": lambda: give("down", -1)} if thumbs else {}
-    cards(html, more=more, less=dislike, **up_and_down)
-    query(recommender.sql(favourites, LENGTH, choice.steering))
+    clicks = {"more": more, "less": dislike}
+    if thumbs:
+        clicks |= {"up": lambda: give("up", 1), "down": lambda: give("down", -1)}
+    cards(html, clicks)
 
 
 @st.fragment

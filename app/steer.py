@@ -81,15 +81,24 @@ def steered_by(steering: Steering) -> list[str]:
     words = [plain(genre) for genre in steering.genres] + [f"no {plain(genre)}" for genre in steering.without_genres]
     if steering.from_year is not None or steering.to_year is not None:
         words.append(f"{steering.from_year or 'the first year'} to {steering.to_year or 'today'}")
-    words += [HIDDEN[steering.hidden].lower()] * bool(steering.hidden)
-    words += [f"variety: {VARIETY[steering.variety].lower()}"] * bool(steering.variety)
-    return words + ["a surprise"] * bool(steering.surprise)
+    if steering.hidden:
+        words.append(HIDDEN[steering.hidden].lower())
+    if steering.variety:
+        words.append(f"variety: {VARIETY[steering.variety].lower()}")
+    if steering.surprise:
+        words.append("a surprise")
+    return words
 
 
 def wider(steering: Steering) -> str:
-    """Return what would let more titles through the filter, as Markdown; empty where nothing filters."""
-    ways = ["more genres"] * bool(steering.genres) + ["fewer to leave out"] * bool(steering.without_genres)
-    ways += ["a wider span of years"] * (steering.from_year is not None or steering.to_year is not None)
+    """Return what would let more titles through the filter, as Markdown; empty if nothing filters."""
+    ways = []
+    if steering.genres:
+        ways.append("more genres")
+    if steering.without_genres:
+        ways.append("fewer to leave out")
+    if steering.from_year is not None or steering.to_year is not None:
+        ways.append("a wider span of years")
     return f"Choose {' or '.join(ways)}." if ways else ""
 
 

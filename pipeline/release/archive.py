@@ -15,7 +15,7 @@ from pipeline.config import PipelineError
 from pipeline.files import replacing
 from pipeline.release import store
 from pipeline.release.manifest import MANIFEST, read_manifest
-from pipeline.unpacking import SAFE_NAME, extract
+from pipeline.unpacking import extract, require_safe
 
 NAME = "release.zip"
 MAX_MANIFEST = 16 * 2**20  # bytes
@@ -116,12 +116,14 @@ def _chunks(where: str) -> Iterator[bytes]:
 
 
 def _unpack(file: Path, folder: Path, max_bytes: int) -> str:
-    """Unpack into the folder what the archive's manifest names and nothing else; return the release's id.
+    """Unpack the files that the archive's manifest names, and no others, into the folder; return the release's id.
 
-    Names and sizes are judged before a byte is written, and no more is read than was announced.
-    Raises ValueError for whatever is not as a release should be.
+    Names and sizes are judged before the first byte is written, and no more bytes are read than the manifest announces.
+    Raises ValueError and BadZipFile if the archive does not hold a whole release.
     """
     with zipfile.ZipFile(file) as archive:
+        _bound(sum(member.file_size for member in archive.infolist()), max_bytes)
+        require_safe(archive.infolist(), limit=max_bytes)
         members = {member.filename: member for member in archive.infolist()}
         manifests = [name for name in members if name.endswith(f"/{MANIFEST}") and name.count("/") == 1]
         if len(manifests) != 1 or members[manifests[0]].file_size > MAX_MANIFEST:
@@ -135,12 +137,9 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> str:
             raise ValueError("its folder is not named for the release")
         if store.time_of(release_id) > datetime.now(UTC) + timedelta(days=1):
             raise ValueError("its id lies in the future: later releases could not be told from older ones")
-        for name in noted:
-            if not SAFE_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} would leave the folder")
         for expected in noted.values():
             if type(expected["bytes"]) is not int or expected["bytes"] < 0:
-                raise ValueError("its manifest has a size that is none")
+                raise ValueError("its manifest has a size that is no number of bytes")
         if sorted(archive.namelist()) != sorted([manifests[0], *(f"{release_id}/{name}" for name in noted)]):
             raise ValueError("its files are not those that its manifest names")
         size = sum(expected["bytes"] for expected in noted.values())

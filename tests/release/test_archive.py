@@ -91,6 +91,20 @@ def outside(path):
     return change
 
 
+def a_link(top, manifest, members):
+    link = zipfile.ZipInfo(f"{top}/link")
+    link.external_attr = 0o120777 << 16
+    members[link] = b"/etc/hostname"
+    manifest["files"]["link"] = {"bytes": 13, "sha256": hashlib.sha256(b"/etc/hostname").hexdigest()}
+
+
+def packed_oddly(top, manifest, members):
+    odd = zipfile.ZipInfo(f"{top}/odd")
+    odd.compress_type = zipfile.ZIP_LZMA
+    members[odd] = b"x"
+    manifest["files"]["odd"] = {"bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
+
+
 def altered(top, manifest, members):
     members[f"{top}/serving.duckdb"] = bytes(len(members[f"{top}/serving.duckdb"]))
 
@@ -151,13 +165,13 @@ def from_a_time(when):
 
 @pytest.mark.parametrize(("change", "words"), [
     (without_tables, "has no table"), (of_another_kind, "cannot answer"),
-    (smaller_than_nothing, "a size that is none"), (another_statement, "is no table of a release"),
+    (smaller_than_nothing, "a size that is no number of bytes"), (another_statement, "is no table of a release"),
     (from_a_time("20990101T000000Z"), "in the future"), (from_a_time("99999999T999999Z"), "does not match format"),
     (outside("../../evil"), "would leave the folder"), (outside("/tmp/evil"), "would leave the folder"),
     (outside("a\\..\\evil"), "would leave the folder"), (altered, "not as it was published"),
     (longer, "unpacks to more than"), (missing, "not those that its manifest names"),
     (unknown, "not those that its manifest names"), (renamed, "not named for the release"),
-    (huge, "--max-mib allows more"),
+    (huge, "--max-mib allows more"), (a_link, "is a link or a device"), (packed_oddly, "is packed in an odd way"),
 ])  # fmt: skip
 def test_an_archive_that_is_not_what_it_says_changes_nothing(packed, tmp_path, capsys, monkeypatch, change, words):
     monkeypatch.setenv("EVIL", str(tmp_path / "evil.txt"))

@@ -64,6 +64,21 @@ def test_the_file_is_made_by_the_first_write_for_its_owner_only(sessions):
     assert os.listdir(sessions.path.parent) == ["sessions.sqlite"]
 
 
+def test_what_a_killed_process_left_of_the_file_goes_and_nothing_else(sessions):
+    sessions.path.parent.mkdir()
+    left = [
+        "sessions.sqlite.7.new",
+        "sessions.sqlite.7.new-wal",
+        "sessions.sqlite.new",
+        "sessions.sqlite.7.new-journal",
+    ]
+    others = ["my-sessions.sqlite.7.new", "sessions.sqlite.new.zip", "sessions_sqlite.7.new"]
+    for name in (*left, *others):
+        (sessions.path.parent / name).touch()
+    sessions.save("x", "")
+    assert sorted(os.listdir(sessions.path.parent)) == sorted(["sessions.sqlite", *others])
+
+
 def test_tokens_are_not_in_the_file_and_what_is_deleted_is_overwritten(sessions):
     token = sessions.save("Rosebud", "likes=777")
     sessions.give_feedback(token, RELEASE, 1, 1, [777])
