@@ -86,6 +86,11 @@ def spark(tmp_path_factory):
     session.stop()
 
 
+def of_the_copy(checkout: Path) -> dict[str, str]:
+    """Return an environment in which a copy of the project imports its own code: .venv is that of the project."""
+    return {**os.environ, "PYTHONPATH": str(checkout)}
+
+
 def submit(*arguments: str, root: Path = ROOT, **env: str) -> subprocess.CompletedProcess:
     """Run spark-submit.sh of a checkout as an operator would, on a few rows; stdout and stderr as text. env: None takes
     away a variable, SPARK_SUBMIT_OPTS=QUICK is for more rows."""
@@ -94,6 +99,8 @@ def submit(*arguments: str, root: Path = ROOT, **env: str) -> subprocess.Complet
     environment = {key: value for key, value in environment.items() if value is not None and value != ""}
     for inherited in ("PIPELINE_LOG", "PYTHONPATH", "SPARK_LOCAL_IP"):
         environment.pop(inherited, None)
+    if root != ROOT:
+        environment["PYTHONPATH"] = str(root)
     is_job = any(str(argument).startswith(("jobs/", "benchmarks/")) for argument in arguments)
     command = [str(root / "spark-submit.sh"), *(WITHOUT_BLAS if is_job else []), *map(str, arguments)]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=900)

@@ -33,7 +33,7 @@ def options(request):
 
 @pytest.fixture(scope="module")
 def cluster(options):
-    """A master and two workers for both tests, the second of which kills a worker."""
+    """A master and two workers for both tests. The second test kills a worker."""
     with standalone_cluster(workers=2, cores=1, memory="1g") as running:
         yield running
 
@@ -70,6 +70,7 @@ def copies(cluster, number):
     return sum(len(re.findall(r"Block rdd_\S+ stored as bytes", log.read_text(errors="replace"))) for log in logs)
 
 
+@pytest.mark.exhaustive  # the next test compares the lists, too
 def test_a_cluster_makes_the_lists_that_one_machine_makes(cluster, local, checkerboard, options, tmp_path):
     job = start(cluster, *settings(checkerboard, tmp_path), *options)
     printed, _ = job.communicate(timeout=900)
