@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pipeline.serving.steering import MAX_FAVOURITES, MAX_GENRE, MAX_GENRES, Steering
 
 SEPARATOR = "~"  # between genres; one of the characters that need no escaping in an address
-MAX_TEXT = 4000  # characters of one value that are looked at
+MAX_VALUE = 4000  # characters of one value that are looked at
 
 
 class Choice(NamedTuple):
@@ -37,7 +37,7 @@ def to_address(choice: Choice) -> dict[str, str]:
 def from_address(parameters: Mapping[str, str]) -> Choice:
     """Return the choice that an address holds. It may come from anybody: what is malformed or out of its range is
     passed over, what is too long is cut; nothing raises."""
-    text = {name: str(value)[:MAX_TEXT].encode(errors="ignore").decode() for name, value in parameters.items()}
+    text = {name: str(value)[:MAX_VALUE].encode(errors="ignore").decode() for name, value in parameters.items()}
     favourites = _ids(text.get("likes", ""))
     from_year, _, to_year = text.get("years", "").partition("-")
     return Choice(

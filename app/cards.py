@@ -12,9 +12,9 @@ import streamlit as st
 
 from pipeline.serving.recommender import Because, Match, Recommendation, named
 
-KEY = "cards"
+COMPONENT_KEY = "cards"
 component = st.components.v2.component(
-    KEY, js=Path(__file__).with_name("cards.js").read_text(encoding="utf-8"), isolate_styles=False
+    COMPONENT_KEY, js=Path(__file__).with_name("cards.js").read_text(encoding="utf-8"), isolate_styles=False
 )
 
 # The hue of a drawn poster, in degrees, by the first genre that is here; others have their own.
@@ -35,12 +35,12 @@ def cards(html: Sequence[str], clicks: Mapping[str, Callable[[], None]]) -> None
     clicks: by the name of a card's button, the function that is called after a click, before the page is drawn anew.
     The function learns the film from movie_clicked().
     """
-    component(key=KEY, data=list(html), **{f"on_{name}_change": call for name, call in clicks.items()})
+    component(key=COMPONENT_KEY, data=list(html), **{f"on_{name}_change": call for name, call in clicks.items()})
 
 
 def movie_clicked(name: str) -> int | None:
     """Return the movie id of the button of this name that was clicked; None for what no button sends."""
-    movie_id = st.session_state.get(KEY, {}).get(name)
+    movie_id = st.session_state.get(COMPONENT_KEY, {}).get(name)
     return movie_id if isinstance(movie_id, int) else None
 
 
@@ -64,7 +64,7 @@ def card(
         f'<h3><span class="rank">{row.rank}</span> {escape(row.title)} {year}</h3>'
         f'<p class="genres">{" · ".join(map(escape, row.genres)) or "no genres listed"}</p>'
         f"{match_bar(strength, praise)}"
-        f'<p class="because">{reason(row, hardly_rated)}</p>'
+        f'<p class="because">{because_of(row, hardly_rated)}</p>'
         f'<p class="facts">{" · ".join(facts(row, best))}</p>'
         f'<p class="facts links">{" · ".join(links(row, explore))}</p>'
         f'</div><div class="buttons">{"".join(buttons)}</div></article>'
@@ -124,7 +124,7 @@ def match_bar(strength: float | None, praise: bool = True) -> str:
     )
 
 
-def reason(row: Recommendation, hardly_rated: Collection[int] = ()) -> str:
+def because_of(row: Recommendation, hardly_rated: Collection[int] = ()) -> str:
     """Return in words, as HTML, why a movie is recommended; hardly_rated: see card."""
 
     def said(because: Because) -> str:

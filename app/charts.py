@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from pipeline.serving.recommender import Place, named
+from pipeline.serving.recommender import MapPlace, named
 from pipeline.standings import SERVED, Measure
 
 # Eight hues after Okabe and Ito, each with a contrast of 3:1 or more on the light page and on the dark one. Whoever
@@ -14,7 +14,7 @@ OTHER, SERVED_COLOUR = "#868686", "#d55e00"
 
 
 def map_chart(
-    places: list[Place], explored: int | None, near: set[int], ink: str, paper: str, faint: float, item: str
+    places: list[MapPlace], explored: int | None, near: set[int], ink: str, paper: str, faint: float, item: str
 ) -> alt.LayerChart:
     """Return the map; explored and near: movie ids that stand out. Selection 'point': movie_id of a clicked one.
 

@@ -8,12 +8,12 @@ from app.cards import rated
 from app.charts import map_chart
 from app.search import search
 from app.shared import NOTHING, faint, ink, live_release, open_release, paper, plain, settings, word
-from pipeline.serving.recommender import Match, Neighbour, Place, Recommender, named
+from pipeline.serving.recommender import MapPlace, Match, Neighbour, Recommender, named
 from pipeline.serving.steering import MAX_FAVOURITES
 
-FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
+SHOWN_FIRST, MORE = 10, 50  # entries of the list that are shown, and after a click
 # The number makes it another script for another film: each runs once.
-ARRIVE = """<script>/* %d */ {
+SCROLL_TO_TITLE = """<script>/* %d */ {
     document.querySelector("[data-testid=stMain]").scrollTo(0, 0);
     const heading = document.querySelector("[data-testid=stMain] h2");
     heading.tabIndex = -1;
@@ -31,17 +31,17 @@ def page() -> None:
     )
     search(f"Search {word().items}", explore, icon=":material/arrow_forward:")
     if not st.query_params.get("movie"):
-        start(recommender)
-    movie = chosen(recommender)
-    rows = recommender.similar(movie.movie_id, st.session_state.get("length", FIRST)) if movie else []
+        offer(recommender)
+    movie = explored(recommender)
+    rows = recommender.similar(movie.movie_id, st.session_state.get("length", SHOWN_FIRST)) if movie else []
     if movie:
         show_list(movie, rows)
     show_map(places_of(str(recommender.folder)), movie, rows)
     if st.session_state.pop("arrives", False) and movie:
-        st.html(ARRIVE % movie.movie_id, unsafe_allow_javascript=True)
+        st.html(SCROLL_TO_TITLE % movie.movie_id, unsafe_allow_javascript=True)
 
 
-def start(recommender: Recommender) -> None:
+def offer(recommender: Recommender) -> None:
     """Offer some well-known titles; a click on one explores it."""
     st.caption("Or begin with one that many people like:")
     with st.container(horizontal=True):
@@ -58,10 +58,10 @@ def start(recommender: Recommender) -> None:
 def explore(movie_id: int) -> None:
     """Make the movie the one that is explored."""
     st.query_params["movie"] = str(movie_id)
-    st.session_state.length, st.session_state.arrives = FIRST, True
+    st.session_state.length, st.session_state.arrives = SHOWN_FIRST, True
 
 
-def chosen(recommender: Recommender) -> Match | None:
+def explored(recommender: Recommender) -> Match | None:
     """Return the movie that the address names; say so when the catalogue has no such movie."""
     text = st.query_params.get("movie")
     if not text:
@@ -98,7 +98,7 @@ def show_list(movie: Match, rows: list[Neighbour]) -> None:
             )
             genres = " · ".join(map(plain, row.genres)) or "no genres listed"
             st.progress(row.share, text=f"{row.share:.0%} · {genres}")
-    if len(rows) == FIRST:
+    if len(rows) == SHOWN_FIRST:
         st.button("Show more", on_click=show_more, icon=":material/expand_more:")
 
 
@@ -121,7 +121,7 @@ def show_more() -> None:
     st.session_state.length = MORE
 
 
-def show_map(places: list[Place], movie: Match | None, rows: list[Neighbour]) -> None:
+def show_map(places: list[MapPlace], movie: Match | None, rows: list[Neighbour]) -> None:
     """Draw the map, with the movie and its neighbours in front."""
     st.header("The map", anchor=False)
     if not places:
@@ -162,6 +162,6 @@ def explore_point() -> None:
 
 
 @st.cache_data(max_entries=3, show_spinner=False)
-def places_of(folder: str) -> list[Place]:
+def places_of(folder: str) -> list[MapPlace]:
     """Return a release's map."""
     return open_release(folder).places()

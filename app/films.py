@@ -17,12 +17,12 @@ from app.search import SUGGESTIONS, search
 from app.shared import NOTHING, live_release, plain, settings, word
 from pipeline.config import PipelineError
 from pipeline.release.manifest import read_manifest
-from pipeline.serving.recommender import Catalogue, Match, Recommendation, Recommender, named
+from pipeline.serving.recommender import FilterChoices, Match, Recommendation, Recommender, named
 from pipeline.serving.steering import MAX_FAVOURITES, UNSTEERED, Steering
 
 DRAWN_AT_ONCE = 2
 PATIENCE = 10  # seconds until a visitor whose turn does not come is told so
-LENGTH = 10
+LIST_LENGTH = 10
 FULL = f"{MAX_FAVOURITES} are the limit: take one back first"
 UNLIKE_A_THUMB = (
     "It goes from your list, and what is like it moves down. A thumb changes nothing on your list: it tells us whether "
@@ -88,7 +88,7 @@ def draw() -> None:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def catalogue_of(_recommender: Recommender, release_id: str) -> Catalogue:
+def catalogue_of(_recommender: Recommender, release_id: str) -> FilterChoices:
     """Return what a release can be filtered by."""
     return _recommender.catalogue()
 
@@ -105,7 +105,7 @@ def list_of(
     _recommender: Recommender, file: tuple[int, int] | None, favourites: tuple[int, ...], steering: Steering
 ) -> list[Recommendation]:
     """Return a release's films for these favourites. file: of its database, as a damaged one may be mended."""
-    return _recommender.recommend(list(favourites), LENGTH, steering)
+    return _recommender.recommend(list(favourites), LIST_LENGTH, steering)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -116,13 +116,13 @@ def enough_ratings(folder: str) -> int:
     return 1
 
 
-def begin(recommender: Recommender, catalogue: Catalogue) -> None:
+def begin(recommender: Recommender, catalogue: FilterChoices) -> None:
     """On a first visit, and where a link or the browser's Back led here, take the choice from the address; under a new
     release take it along as far as it goes."""
     state, address = st.session_state, st.query_params.to_dict()
     # A browser that went back sends an address and no click. A click may be quicker than the address that the one
     # before it led to: what the browser then sends was left behind, and nothing is taken from it.
-    clicked = state.pop(keep.ASKED, False)
+    clicked = state.pop(keep.ASKED_TO_KEEP, False)
     clicked = clicked or ("address" in state and to_address(steer.chosen(state.catalogue)) != state.address)
     led_here = "address" not in state or (address != state.address and not clicked)  # from another page, or back
     if "catalogue" not in state:
@@ -200,7 +200,7 @@ def picked(recommender: Recommender) -> list[Match]:
                 if movie.movie_id not in state.dislikes:
                     st.button(plain(named(movie)), key=f"start-{movie.movie_id}", on_click=pick,
                               args=(movie.movie_id,), icon=":material/add:")  # fmt: skip
-            st.button("Show me an example", key="example", on_click=show_example,
+            st.button("Show me an example", key="example", on_click=pick_example,
                       icon=":material/auto_awesome:")  # fmt: skip
     if dislikes:
         with st.container(horizontal=True, key="dislikes", gap="small", vertical_alignment="center"):
@@ -213,27 +213,27 @@ def picked(recommender: Recommender) -> list[Match]:
     return favourites
 
 
-def show_example() -> None:
+def pick_example() -> None:
     """Pick the configured example favourites."""
     with contextlib.suppress(PipelineError):  # the page that is drawn next says it
         for movie in live_release().example(settings().example.favourites):
             pick(movie.movie_id)
 
 
-def films(recommender: Recommender, choice: Choice, catalogue: Catalogue, loved: list[Match]) -> None:
+def films(recommender: Recommender, choice: Choice, catalogue: FilterChoices, loved: list[Match]) -> None:
     """Draw the ten, what a filter leaves, and the query behind them. loved: the favourites."""
     rows = list_of(recommender, recommender.file, choice.favourites, choice.steering)
     heading(choice, len(rows))
     hints(recommender, choice, catalogue, len(rows))
     drawn(recommender, choice, rows, loved)
-    query(recommender.sql(list(choice.favourites), LENGTH, choice.steering))
+    query(recommender.sql(list(choice.favourites), LIST_LENGTH, choice.steering))
 
 
 def heading(choice: Choice, n_rows: int) -> None:
     """Draw what the list is, and the buttons for the list as a whole."""
     favourites = choice.favourites
     with st.container(key="heading", horizontal=True, vertical_alignment="bottom", gap="small"):
-        ten = f"Ten {word().items}" if n_rows == LENGTH else word().Items
+        ten = f"Ten {word().items}" if n_rows == LIST_LENGTH else word().Items
         goes = f"{ten} that go with {'it' if len(favourites) == 1 else 'them'}"
         liked = "what some people like much" if choice.steering.hidden > 0 else "what most people like"
         st.subheader(goes if favourites else f"Meanwhile: {liked}")
@@ -245,14 +245,14 @@ def heading(choice: Choice, n_rows: int) -> None:
             keep.keep(choice)
 
 
-def hints(recommender: Recommender, choice: Choice, catalogue: Catalogue, n_rows: int) -> None:
+def hints(recommender: Recommender, choice: Choice, catalogue: FilterChoices, n_rows: int) -> None:
     """Draw what a filter leaves, and what would make a short list longer."""
     if choice.steering.filters():
         left = recommender.titles_left(choice.steering)
         st.caption(f"{left:,} of {catalogue.n_movies:,} titles fit your filter.")
     if choice.steering.hidden > 0 and not choice.favourites:
         st.caption("Hidden gems are looked for on your favourites' lists: pick one or two first.")
-    if n_rows < LENGTH:
+    if n_rows < LIST_LENGTH:
         few = f"No {word().item} fits" if not n_rows else f"Only {n_rows} {'fits' if n_rows == 1 else 'fit'}"
         st.info(f"{few}. {steer.wider(choice.steering)}", icon=":material/filter_alt:")
 

@@ -12,7 +12,7 @@ from pipeline.config import PipelineError
 from pipeline.serving.sessions import MAX_NAME, TOKEN_BYTES, Sessions
 
 PARAMETER = "session"  # of the address
-ASKED = "asked_to_keep"  # in the visit's state: by a click that leaves the choice as it is
+ASKED_TO_KEEP = "asked_to_keep"  # in the visit's state: by a click that leaves the choice as it is
 
 
 def store() -> Sessions | None:
@@ -83,7 +83,7 @@ def link(address: dict[str, str]) -> str:
 def save(name: str, choice: Choice) -> None:
     """Save the choice under this name, in the session that is open or in a new one."""
     state = st.session_state
-    state[ASKED] = True
+    state[ASKED_TO_KEEP] = True
     try:
         state.token = _store().save(name, urlencode(to_address(choice)), state.get("token"))
     except PipelineError as error:
@@ -96,7 +96,7 @@ def save(name: str, choice: Choice) -> None:
 def delete() -> None:
     """Delete the session that is open, and the visitor's thumbs."""
     state = st.session_state
-    state[ASKED] = True
+    state[ASKED_TO_KEEP] = True
     try:
         _store().delete(state.token)
     except PipelineError as error:
@@ -116,7 +116,7 @@ def give(movie_id: int, thumb: int, release_id: str, favourites: list[int]) -> N
     """Keep a thumb, 1 or -1, with the release that gave the tip, under the open session or, without one, under a number
     that only this visit knows; the same thumb once more is taken back."""
     state, given = st.session_state, thumbs()
-    state[ASKED] = True
+    state[ASKED_TO_KEEP] = True
     visitor = state.setdefault("token", secrets.token_urlsafe(TOKEN_BYTES))
     now = 0 if given.get(movie_id) == thumb else thumb
     try:

@@ -14,7 +14,7 @@ from pipeline.serving.recommender import Recommender, named
 from pipeline.serving.steering import MAX_FAVOURITES
 from pipeline.standings import LABELS, Results, Standing, asked_of, ranking, standings
 
-LISTED = 20  # releases in the list
+NEWEST = 20  # releases in the list
 USUAL = "strangers with 5 favourites"  # what is told of the evaluation first
 
 
@@ -48,7 +48,7 @@ def show_origin(about: Description) -> None:
     """Draw what the live release was made from, and how."""
     st.header("How the live release was made", anchor=False)
     st.subheader("Made from", anchor=False)
-    table(
+    text_table(
         ["Folder", "File", "Size", "SHA-256"],
         [(row.folder, row.file, row.size, f"{row.sha256}…" if row.sha256 else "unknown") for row in about.inputs],
         "The files that the release was made from",
@@ -56,15 +56,15 @@ def show_origin(about: Description) -> None:
     st.subheader("Settings that differ from the defaults", anchor=False)
     if about.settings:
         rows = [(row.name, said(row.value), said(row.default)) for row in about.settings]
-        table(["Setting", "Here", "Default"], rows, "Settings that differ from the defaults")
+        text_table(["Setting", "Here", "Default"], rows, "Settings that differ from the defaults")
     else:
         st.caption("None: everything is as in conf/pipeline.yaml.")
     with st.expander("Tables, seconds and versions"):
         rows = [(row.table, f"{row.rows:,}", row.size) for row in about.tables]
-        table(["Table", "Rows", "Size"], rows, "Rows and size of the tables")
+        text_table(["Table", "Rows", "Size"], rows, "Rows and size of the tables")
         took = [(stage, f"{seconds:.1f} s") for stage, seconds in about.seconds.items()]
-        table(["Stage", "Took"], took, "Seconds that the stages took")
-        table(["Made with", "Version"], list(about.versions.items()), "Versions of what the release was made with")
+        text_table(["Stage", "Took"], took, "Seconds that the stages took")
+        text_table(["Made with", "Version"], list(about.versions.items()), "Versions of what the release was made with")
 
 
 def show_evaluation(recommender: Recommender) -> None:
@@ -95,7 +95,7 @@ def show_evaluation(recommender: Recommender) -> None:
             accuracy_chart(rows, label, ink()), alt=f"{label}, by model. The table below holds the figures."
         )
         with st.expander("The figures"):
-            table(
+            text_table(
                 ["Model", f"{LABELS[standing.metric]}@{standing.k}", "95 % interval"],
                 [(row.model, f"{row.value:.4f}", f"{row.ci_low:.4f} to {row.ci_high:.4f}") for row in rows],
                 f"{label}, by model",
@@ -158,7 +158,7 @@ def show_comparison(recommender: Recommender) -> None:
         st.info(f"That release does not know {names}.", icon=NOTHING)
     if found.favourites:
         rows = [(row.rank or "–", named(row), row.before or "–", moved(row)) for row in [*found.now, *found.gone]]
-        table(["Now", word().Item, "Then", "Change"], rows, "The ten of both releases")
+        text_table(["Now", word().Item, "Then", "Change"], rows, "The ten of both releases")
 
 
 def favourites() -> list[int]:
@@ -178,7 +178,7 @@ def show_releases(live: str) -> None:
     st.header("All releases", anchor=False)
     ids = store.published_ids(warehouse())[::-1]
     rows = []
-    for release_id in ids[:LISTED]:
+    for release_id in ids[:NEWEST]:
         name = f"{release_id} ● live" if release_id == live else release_id
         try:
             about = described(str(store.release_dir(warehouse(), release_id)))
@@ -186,9 +186,9 @@ def show_releases(live: str) -> None:
             rows.append((name, at(about), sizes.get("movies", "?"), sizes.get("neighbours", "?")))
         except PipelineError:
             rows.append((name, "cannot be read", "?", "?"))
-    table(["Release", "Made", word().Items, "Neighbours"], rows, "All releases, the newest first")
-    if len(ids) > LISTED:
-        st.caption(f"The newest {LISTED} of {len(ids):,}.")
+    text_table(["Release", "Made", word().Items, "Neighbours"], rows, "All releases, the newest first")
+    if len(ids) > NEWEST:
+        st.caption(f"The newest {NEWEST} of {len(ids):,}.")
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
@@ -207,7 +207,7 @@ def said(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def table(heads: list[str], rows: list[tuple], alt: str) -> None:
+def text_table(heads: list[str], rows: list[tuple], alt: str) -> None:
     """Draw a table of texts as they stand."""
     if rows:
         columns = zip(*rows, strict=True)

@@ -13,7 +13,7 @@ from pipeline.serving.recommender import named
 
 SUGGESTIONS = 6
 YEAR = re.compile(r"[12]\d{3}")
-MAX_TEXT = 200  # characters that are looked at, and sent back
+MAX_TYPED = 200  # characters that are looked at, and sent back
 KEYS = f"<script>{Path(__file__).with_name('search.js').read_text(encoding='utf-8')}</script>"
 
 
@@ -50,7 +50,7 @@ def field(label: str, choose: Callable[[int], None], icon: str, taken: Collectio
         disabled=bool(full),
         help=full or None,
     )
-    text = text[:MAX_TEXT]
+    text = text[:MAX_TYPED]
     with st.container(key="suggestions" if text else None, gap="xsmall"):
         said = suggestions(text, choose, icon, taken) if text else ""
     # For screen readers; by the text, search.js knows what was looked for.

@@ -49,11 +49,11 @@ def state() -> tuple[str, int]:
 @contextlib.asynccontextmanager
 async def warm(_: App) -> AsyncIterator[None]:
     """Load, beside the server as it starts, what the first visitor would else wait for."""
-    threading.Thread(target=load, daemon=True).start()
+    threading.Thread(target=load_ahead, daemon=True).start()
     yield
 
 
-def load() -> None:
+def load_ahead() -> None:
     """Import what a visit needs, and open the live release."""
     for name in (
         "pandas",
@@ -105,7 +105,7 @@ class Ahead:
 
 server = App(
     Path(__file__).with_name("streamlit_app.py"),
-    routes=[Route(readiness.PATH, ready)],
+    routes=[Route(readiness.READY_PATH, ready)],
     lifespan=warm,
     middleware=[Middleware(Ahead)],
 )

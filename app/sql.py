@@ -23,7 +23,7 @@ def page() -> None:
     )
     with st.container(horizontal=True, gap="xsmall"):
         for number, example in enumerate(examples):
-            st.button(example.question, key=f"example-{number}", on_click=take, args=(example.statement,), wrap=True)
+            st.button(example.question, key=f"example-{number}", on_click=fill_in, args=(example.statement,), wrap=True)
     asked, answer = st.session_state.get("sql_answer", (examples[0].statement, None))
     st.session_state.setdefault("sql", asked)
     st.html("<style>.st-key-sql textarea {font-family: monospace; font-size: 0.875rem}</style>")
@@ -32,18 +32,18 @@ def page() -> None:
         run = st.form_submit_button("Run", type="primary", icon=":material/play_arrow:")
     if run or st.session_state.pop("sql_taken", False):
         with st.spinner("Asking", show_time=True):
-            answer = ask(st.session_state.sql, bounds)
+            answer = asked_live(st.session_state.sql, bounds)
         st.session_state.sql_answer = (st.session_state.sql, answer)
     show(answer)
     explain()
 
 
-def take(statement: str) -> None:
+def fill_in(statement: str) -> None:
     """Put an example into the field, to be run."""
     st.session_state.sql, st.session_state.sql_taken = statement, True
 
 
-def ask(statement: str, bounds: analyst.Bounds) -> analyst.Answer | str:
+def asked_live(statement: str, bounds: analyst.Bounds) -> analyst.Answer | str:
     """Return the live release's answer, or what is wrong with the query."""
     try:
         return analyst.ask(live_release().folder, statement, bounds)

@@ -4,15 +4,15 @@ import streamlit as st
 
 from app.address import Choice, from_address
 from app.shared import plain
-from pipeline.serving.recommender import Catalogue
+from pipeline.serving.recommender import FilterChoices
 from pipeline.serving.steering import Steering
 
 HIDDEN = {-1.0: "Blockbusters", -0.5: "Well-known", 0.0: "Balanced", 0.5: "Lesser-known", 1.0: "Hidden gems"}
 VARIETY = {0.0: "Closest", 0.25: "A little", 0.5: "Varied", 0.75: "Very varied"}
-KEPT = {"persist_state": "session"}  # while the visitor looks at another page
+KEPT_IN_VISIT = {"persist_state": "session"}  # while the visitor looks at another page
 
 
-def remember(choice: Choice, catalogue: Catalogue) -> None:
+def remember(choice: Choice, catalogue: FilterChoices) -> None:
     """Set favourites and controls to a choice, on a first visit or when a saved session is opened.
 
     What this catalogue does not know is left out; a value between two steps of a slider goes to the nearer one.
@@ -31,7 +31,7 @@ def remember(choice: Choice, catalogue: Catalogue) -> None:
     state.variety = min(VARIETY, key=lambda step: abs(step - steering.variety))
 
 
-def chosen(catalogue: Catalogue) -> Choice:
+def chosen(catalogue: FilterChoices) -> Choice:
     """Return favourites and controls as they stand."""
     state = st.session_state
     low, high = state.years
@@ -56,20 +56,20 @@ def current() -> Choice:
     return chosen(state.catalogue) if "catalogue" in state else from_address(st.query_params)
 
 
-def controls(catalogue: Catalogue) -> None:
+def controls(catalogue: FilterChoices) -> None:
     """Draw the controls."""
     # Pairs: on a phone, where one column stands below the other, what belongs together stays together.
     left, right = st.columns(2, gap="medium")
     free = [genre for genre in catalogue.genres if genre not in st.session_state.without]
-    left.multiselect("Genres", free, key="genres", placeholder="any", select_all=False, **KEPT)
+    left.multiselect("Genres", free, key="genres", placeholder="any", select_all=False, **KEPT_IN_VISIT)
     free = [genre for genre in catalogue.genres if genre not in st.session_state.genres]
-    right.multiselect("Without", free, key="without", placeholder="nothing left out", select_all=False, **KEPT)
+    right.multiselect("Without", free, key="without", placeholder="nothing left out", select_all=False, **KEPT_IN_VISIT)
     left, right = st.columns(2, gap="medium")
-    left.select_slider("Well-known or hidden", list(HIDDEN), format_func=HIDDEN.get, key="hidden", **KEPT)
-    right.select_slider("Variety", list(VARIETY), format_func=VARIETY.get, key="variety", **KEPT)
+    left.select_slider("Well-known or hidden", list(HIDDEN), format_func=HIDDEN.get, key="hidden", **KEPT_IN_VISIT)
+    right.select_slider("Variety", list(VARIETY), format_func=VARIETY.get, key="variety", **KEPT_IN_VISIT)
     left, right = st.columns(2, gap="medium", vertical_alignment="bottom")
     if catalogue.first_year < catalogue.last_year:
-        left.slider("Years", catalogue.first_year, catalogue.last_year, key="years", **KEPT)
+        left.slider("Years", catalogue.first_year, catalogue.last_year, key="years", **KEPT_IN_VISIT)
     right.button(
         "Reset", icon=":material/restart_alt:", on_click=forget_steering, args=(catalogue,),
         help="Keep your favourites and what is not for you, forget the rest",
@@ -112,7 +112,7 @@ def surprise_no_more() -> None:
     st.session_state.surprise = 0
 
 
-def forget_steering(catalogue: Catalogue) -> None:
+def forget_steering(catalogue: FilterChoices) -> None:
     """Keep the favourites and the dislikes, and forget all other steering."""
     state = st.session_state
     remember(Choice(tuple(state.favourites), Steering(dislikes=tuple(state.dislikes))), catalogue)

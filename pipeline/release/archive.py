@@ -15,12 +15,11 @@ from pipeline.config import PipelineError
 from pipeline.files import replacing
 from pipeline.release import store
 from pipeline.release.manifest import MANIFEST, read_manifest
-from pipeline.unpacking import extract, require_safe
+from pipeline.unpacking import CHUNK, extract, require_safe
 
 NAME = "release.zip"
 MAX_MANIFEST = 16 * 2**20  # bytes
 TIMEOUT = (10, 60)  # seconds to connect, seconds of silence
-CHUNK = 2**20
 
 
 def pack(warehouse: Path, out: Path, release_id: str | None = None) -> tuple[str, int, str]:

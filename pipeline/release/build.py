@@ -19,7 +19,7 @@ from pipeline.release import changes, database, store
 from pipeline.release.manifest import MANIFEST, read_manifest, versions
 
 UNFINISHED = ("key", "finished", "inputs_before")  # of the manifest: how the next run resumes a killed one
-REPLACED = ("neighbours", "catalogue_map", "metrics", "report", database.DATABASE)  # made again from trained factors
+MADE_AGAIN = ("neighbours", "catalogue_map", "metrics", "report", database.DATABASE)  # made again from trained factors
 
 
 class Build:
@@ -79,12 +79,12 @@ class Build:
             if store.current_id(warehouse) is None:
                 raise PipelineError(f"{warehouse}: nothing is trained yet; run ./spark-submit.sh jobs/train_als.py")
             cls.start(warehouse)
-            leave_out = shutil.ignore_patterns(*REPLACED, "run.jsonl")
+            leave_out = shutil.ignore_patterns(*MADE_AGAIN, "run.jsonl")
             copy = warehouse / f"{store.BUILDING}.new"  # an incomplete copy is swept up, and never resumed
             shutil.copytree(store.release_dir(warehouse), copy, ignore=leave_out)
             build.path.rmdir()
             os.rename(copy, build.path)
-        for name in REPLACED:  # the main job may have made these with other settings
+        for name in MADE_AGAIN:  # the main job may have made these with other settings
             left = build.path / name
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         build.manifest = read_manifest(build.path)

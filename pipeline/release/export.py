@@ -31,7 +31,7 @@ JSON = """
     }) as neighbours
     from exported
 """
-COLUMNS = f"select * replace (to_json(neighbours)::varchar as neighbours) from ({JSON})"
+WITH_JSON = f"select * replace (to_json(neighbours)::varchar as neighbours) from ({JSON})"
 DOCUMENTS = f"select item_id, to_json(list)::varchar from ({JSON}) as list"
 TABLE = (
     "create table lists (movie_id integer primary key, item_id text unique, title text, year integer, neighbours text)"
@@ -133,6 +133,6 @@ FORMS = {
     ".parquet": (NESTED, _parquet),
     ".jsonl": (DOCUMENTS, _jsonl),
     ".csv": (FLAT, _csv),
-    ".sqlite": (COLUMNS, _sqlite),
+    ".sqlite": (WITH_JSON, _sqlite),
     ".resp": (DOCUMENTS, _redis),
 }

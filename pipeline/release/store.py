@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.config import BusyError, PipelineError
 from pipeline.files import checksum, files_below, make_folder, replace_text, sync, sync_all
@@ -310,14 +310,3 @@ def go_live(warehouse: Path, folder: Path, release_id: str) -> Path:
 def _unreadable(path: Path, error: OSError) -> PipelineError:
     fix = f"chmod u+rX {shlex.quote(str(path))}"
     return PipelineError(f"{path}: cannot be read ({error.strerror}); make it readable: {fix}")
-
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Return Build under the name that tests/conftest.py has for it."""
-        if name != "Build":
-            raise AttributeError(name)
-        from pipeline.release.build import Build
-
-        return Build

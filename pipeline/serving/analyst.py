@@ -16,10 +16,10 @@ from pipeline.release import database
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
 MAX_STATEMENT = 20_000  # characters
-MAX_BYTES = 5 * 2**20  # of an answer
+MAX_ANSWER_BYTES = 5 * 2**20  # of an answer
 GRACE = 3  # seconds that the process gets to start, and to end by itself when its time is up
 SLOTS = threading.BoundedSemaphore(2)  # queries that run at once; the page's other visitors need the rest
-MACROS = [
+DOCUMENTED = [
     "recommend", "ids", "similar", "search_movies", "steered", "eligible", "candidates", "ranked", "listed",
     "search_words", "search_key", "search_likeness",
 ]  # fmt: skip
@@ -68,7 +68,7 @@ def ask(folder: Path, statement: str, bounds: Bounds = BOUNDS) -> Answer:
     """
     if len(statement) > MAX_STATEMENT:
         raise PipelineError(f"sql: a query may have {MAX_STATEMENT:,} characters, not {len(statement):,}")
-    request = {"database": database.DATABASE, "statement": statement, "bytes": MAX_BYTES, **bounds._asdict()}
+    request = {"database": database.DATABASE, "statement": statement, "bytes": MAX_ANSWER_BYTES, **bounds._asdict()}
     # A Python that lies in an unusual place may need to know where its libraries are; nothing else is passed on.
     environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
     if not SLOTS.acquire(timeout=bounds.seconds):
@@ -106,7 +106,7 @@ def cut_in_words(answer: Answer) -> str:
 def macros() -> list[Macro]:
     """Return the macros for analysts, documented by the comments above them in pipeline/sql."""
     found = []
-    for name in MACROS:
+    for name in DOCUMENTED:
         statement = sql.statement(name)
         call = re.search(r'create or replace macro "?(\w+)"?(\([^)]*\))( as table)?', statement)
         if call is None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from pipeline.config import PipelineError
 from pipeline.serving.recommender import Recommender
 
-PATH = "/ready"
+READY_PATH = "/ready"
 ANSWERS = "ready: "  # how the answer begins; a page without this path answers with its own HTML
-SECONDS = 10
+ANSWER_SECONDS = 10
 
 
 def check(recommender: Recommender) -> str:
@@ -29,7 +29,7 @@ def ask_page(address: str) -> str:
     import requests  # the page, which is only asked, can do without
 
     try:
-        answer = requests.get(address.rstrip("/") + PATH, timeout=SECONDS)
+        answer = requests.get(address.rstrip("/") + READY_PATH, timeout=ANSWER_SECONDS)
     except requests.RequestException as error:
         raise PipelineError(
             f"{address}: no answer ({type(error).__name__}); start the page: python -m streamlit run app/server.py"

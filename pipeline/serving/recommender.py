@@ -19,11 +19,11 @@ from pipeline.standings import Measure
 
 SURE = 0.98  # match of a title that was typed in full, but for its article
 CLEAR_LEAD = 0.05  # how far the best match must lead the next to be taken without asking
-TYPES = {
+ARGUMENT_TYPES = {
     "dislikes": "int[]", "genres": "varchar[]", "without_genres": "varchar[]", "from_year": "int", "to_year": "int",
     "hidden": "double", "variety": "double", "surprise": "int",
 }  # fmt: skip
-KNOWN = 10_000  # movies that a Recommender remembers; each takes about a kilobyte
+REMEMBERED = 10_000  # movies that a Recommender remembers; each takes about a kilobyte
 STRENGTHS = """
     select movie_id, score / max(score) over () as strength
     from listed([?::int[]])
@@ -99,7 +99,7 @@ class Neighbour(NamedTuple):
     share: float
 
 
-class Catalogue(NamedTuple):
+class FilterChoices(NamedTuple):
     """What a visitor can filter by: genres, those with the most titles first, and the first and the last year."""
 
     genres: list[str]
@@ -122,7 +122,7 @@ class Match(NamedTuple):
     mean_rating: float | None = None  # from Recommender.movies alone
 
 
-class Place(NamedTuple):
+class MapPlace(NamedTuple):
     """One row of pipeline/sql/places.sql, which says what each field means."""
 
     movie_id: int
@@ -236,7 +236,7 @@ class Recommender:
             columns += f", {self._newer['item_id']}, {self._newer['runtime_minutes']}"
             query = f"select {columns} from movies where movie_id = any(?::int[])"
             read = {movie_id: Movie._make(movie) for movie_id, *movie in self._rows(query, [asked])}
-            if len(self._known) > KNOWN:
+            if len(self._known) > REMEMBERED:
                 self._known.clear()
             self._known.update(read)
             found |= read
@@ -294,12 +294,12 @@ class Recommender:
         rows = self.recommend([], k, Steering(variety=0.7))
         return self.movies([row.movie_id for row in rows])
 
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> FilterChoices:
         """Return what the movies can be filtered by; years are 1900 to 2100 where no title has one."""
         each = "select unnest(genres) as genre from movies"
         genres = self._rows(f"select genre from ({each}) group by genre order by count(*) desc, genre", [])
         years = "select coalesce(min(year), 1900), coalesce(max(year), 2100), count(*) from movies"
-        return Catalogue([genre for (genre,) in genres], *self._rows(years, [])[0])
+        return FilterChoices([genre for (genre,) in genres], *self._rows(years, [])[0])
 
     def similar(self, movie_id: int, k: int = 10) -> list[Neighbour]:
         """Return the first k neighbours on the movie's own list; empty when it has none."""
@@ -335,13 +335,13 @@ class Recommender:
                 return best
         raise AmbiguousTitleError(text, matches)
 
-    def places(self, genres: int = 8) -> list[Place]:
+    def places(self, genres: int = 8) -> list[MapPlace]:
         """Return the map of the catalogue, better-known titles first; empty when the release has none.
 
         genres: so many get a colour of their own.
         """
         # there are releases from before there were maps
-        return [Place(*row) for row in self._rows(sql.statement("places"), [genres], missing_ok=True)]
+        return [MapPlace(*row) for row in self._rows(sql.statement("places"), [genres], missing_ok=True)]
 
     def measures(self) -> list[Measure]:
         """Return the rows of the metrics table; empty when the release was not evaluated."""
@@ -386,7 +386,7 @@ def _named_in(rows: list[Row]) -> set[int]:
 
 def _placeholders(arguments: dict[str, Any]) -> list[str]:
     """Return a macro's named arguments with a place for each value."""
-    return [f"{name} := ?::{TYPES[name]}" for name in arguments]
+    return [f"{name} := ?::{ARGUMENT_TYPES[name]}" for name in arguments]
 
 
 def _literal(value: Any) -> str:

@@ -31,14 +31,14 @@ TABLE_FUNCTIONS = {
     "duckdb_columns", "duckdb_functions", "duckdb_tables", "pragma_table_info",
 }  # fmt: skip
 # Views of DuckDB that a query may name: information_schema.columns and tables, and what describes the release.
-VIEWS = {"columns", "tables", "duckdb_columns", "duckdb_tables"}
+OPEN_VIEWS = {"columns", "tables", "duckdb_columns", "duckdb_tables"}
 # Functions in an expression that show settings, write, or read raw bytes as the state of an aggregate.
 REFUSED_FUNCTIONS = {
     "getenv", "current_setting", "getvariable", "write_log", "nextval", "currval", "setval", "setseed",
     "finalize", "combine", "combine_aggr", "to_aggregate_state",
 }  # fmt: skip
 QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
-# Stands in front of the table of that name, whose files are where the server keeps them; check() lets nobody around it.
+# Stands in front of the table of that name, whose files are where the server keeps them; require_query() guards it.
 REJECTED = "create temp view rejected as select * replace (parse_filename(file) as file) from serving.main.rejected"
 # What Python loads when a value of the kind is first fetched: afterwards no file can be opened.
 KINDS = """
@@ -47,7 +47,7 @@ KINDS = """
 """
 
 
-class RefusedError(Exception):
+class NotAllowedError(Exception):
     """A statement that does not run; the message says why, in one line."""
 
 
@@ -56,25 +56,25 @@ def main() -> None:
     request = json.load(sys.stdin)
     try:
         answer = run(request)
-    except RefusedError as error:
+    except NotAllowedError as error:
         answer = {"error": str(error)}
     except (MemoryError, duckdb.OutOfMemoryException):
         answer = {"error": f"it needs more than the {request['memory_mb']} MB of memory that a query may use"}
     except duckdb.InterruptException:
         answer = {"error": f"it took longer than {request['seconds']} s and was stopped"}
     except duckdb.Error as error:
-        answer = {"error": in_one_line(str(error))}
+        answer = {"error": message_alone(str(error))}
     except (ValueError, OverflowError, RecursionError):
         answer = {"error": "it holds a value that is too large or too deep"}
     json.dump(answer, sys.stdout)
 
 
 def run(request: dict) -> dict:
-    """Open the database, close everything else, and run the statement. Raises RefusedError and duckdb.Error."""
-    connection = connect(request["database"], request["seconds"], request["memory_mb"])
+    """Open the database, close everything else, and run the statement. Raises NotAllowedError and duckdb.Error."""
+    connection = open_database(request["database"], request["seconds"], request["memory_mb"])
     connection.execute(KINDS).fetchall()
     shut(request["seconds"], request["memory_mb"])
-    check(connection, request["statement"])
+    require_query(connection, request["statement"])
     cursor = connection.execute(request["statement"])
     columns = [column[0] for column in cursor.description]
     single = [str(column[1]).startswith("FLOAT") for column in cursor.description]
@@ -82,17 +82,17 @@ def run(request: dict) -> dict:
     size = 0
     while part := cursor.fetchmany(100):
         for row in part:
-            values = [plain(value, short) for value, short in zip(row, single, strict=True)]
+            values = [as_json(value, short) for value, short in zip(row, single, strict=True)]
             size += len(json.dumps(values))
             if len(rows) == request["rows"] or size > request["bytes"]:
                 if not rows:
-                    raise RefusedError(f"its first row takes more than {request['bytes'] // 2**20} MB")
+                    raise NotAllowedError(f"its first row takes more than {request['bytes'] // 2**20} MB")
                 return {"columns": columns, "rows": rows, "cut": True}
             rows.append(values)
     return {"columns": columns, "rows": rows, "cut": False}
 
 
-def connect(database: str, seconds: int, memory_mb: int) -> duckdb.DuckDBPyConnection:
+def open_database(database: str, seconds: int, memory_mb: int) -> duckdb.DuckDBPyConnection:
     """Open the database so that a statement can read it, and do nothing else."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "enable_external_access": False,
@@ -125,39 +125,45 @@ def shut(seconds: int, memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 
-def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+def require_query(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
     """Refuse what is not one query over the release's own tables and macros, judging by DuckDB's own parser."""
     statements = connection.extract_statements(statement)
     if len(statements) != 1:
-        raise RefusedError(f"one statement at a time; this is {len(statements) or 'none'}")
+        raise NotAllowedError(f"one statement at a time; this is {len(statements) or 'none'}")
     kind = statements[0].type.name.lower()
     if kind != "select":
         hint = "; pivot needs its columns named: on x in (...)" if kind == "multi" else ""
-        raise RefusedError(f"only queries run here (select, from, with, values, describe, summarize), not {kind}{hint}")
+        raise NotAllowedError(
+            f"only queries run here (select, from, with, values, describe, summarize), not {kind}{hint}"
+        )
     tree = json.loads(connection.execute("select json_serialize_sql(?::varchar)", [statement]).fetchall()[0][0])
     if tree["error"]:
-        raise RefusedError(in_one_line(tree["error_message"]))
+        raise NotAllowedError(message_alone(tree["error_message"]))
 
     own = "from {}() where database_name = current_database() and not internal"
-    tables = names(connection, f"select table_name {own.format('duckdb_tables')}")
-    tables |= names(connection, f"select view_name {own.format('duckdb_views')}")
+    tables = lower_names(connection, f"select table_name {own.format('duckdb_tables')}")
+    tables |= lower_names(connection, f"select view_name {own.format('duckdb_views')}")
     functions = own.format("duckdb_functions") + " and function_type = 'table_macro'"
-    macros = names(connection, f"select function_name {functions}")
-    hidden = names(connection, "select view_name from duckdb_views() where internal") - VIEWS
+    macros = lower_names(connection, f"select function_name {functions}")
+    hidden = lower_names(connection, "select view_name from duckdb_views() where internal") - OPEN_VIEWS
     nodes = list(walk(tree))
-    known = tables | VIEWS | {entry["key"].lower() for node in nodes for entry in node.get("map", ()) if "key" in entry}
+    known = (
+        tables
+        | OPEN_VIEWS
+        | {entry["key"].lower() for node in nodes for entry in node.get("map", ()) if "key" in entry}
+    )
     for node in nodes:
         if is_table(node) and (last_name(node) not in known or last_name(node) in hidden):
-            raise RefusedError(f"no table {last_name(node)} here; there are {', '.join(sorted(tables))}")
+            raise NotAllowedError(f"no table {last_name(node)} here; there are {', '.join(sorted(tables))}")
         if is_table(node) and last_name(node) == "rejected" and len(node["qualified_name"]["path"]) > 1:
-            raise RefusedError("rejected cannot be read under a longer name")
+            raise NotAllowedError("rejected cannot be read under a longer name")
         if node.get("type") == "TABLE_FUNCTION" and last_name(node["function"]) not in macros | TABLE_FUNCTIONS:
             name = last_name(node["function"])
-            raise RefusedError(f"{name}() cannot be read from here; there are {', '.join(sorted(macros))}")
+            raise NotAllowedError(f"{name}() cannot be read from here; there are {', '.join(sorted(macros))}")
         if str(node.get("type")).endswith("_NODE") and node["type"] not in QUERY_NODES:
-            raise RefusedError("only queries run here, without a part that changes anything")
+            raise NotAllowedError("only queries run here, without a part that changes anything")
         if node.get("class") in ("FUNCTION", "WINDOW") and last_name(node) in REFUSED_FUNCTIONS:
-            raise RefusedError(f"{last_name(node)}() cannot be called here")
+            raise NotAllowedError(f"{last_name(node)}() cannot be called here")
 
 
 def is_table(node: dict) -> bool:
@@ -172,7 +178,7 @@ def last_name(node: dict) -> str:
     return node["qualified_name"]["path"][-1].lower()
 
 
-def names(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
+def lower_names(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
     """Return the names that the query finds, in lower case."""
     return {name.lower() for (name,) in connection.execute(query).fetchall()}
 
@@ -188,7 +194,7 @@ def walk(node: Any) -> Iterator[dict]:
                 yield from walk(child)
 
 
-def plain(value: object, single: bool = False) -> object:
+def as_json(value: object, single: bool = False) -> object:
     """Return the value in JSON's types: decimals as numbers, dates and what else is no number or list as text.
 
     single: floats have 32 bits, and get the fewest digits that say which.
@@ -203,15 +209,15 @@ def plain(value: object, single: bool = False) -> object:
     if isinstance(value, decimal.Decimal):
         return float(value)
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(plain(key)): plain(child) for key, child in value.items()}
+        return {key if isinstance(key, str) else str(as_json(key)): as_json(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(child, single) for child in value]
+        return [as_json(child, single) for child in value]
     if isinstance(value, datetime.datetime):
         return value.isoformat(" ")
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def in_one_line(message: str) -> str:
+def message_alone(message: str) -> str:
     """Return DuckDB's message without the quoted statement and the advice on settings below it."""
     lines = []
     for line in message.splitlines():

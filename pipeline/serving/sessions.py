@@ -38,7 +38,7 @@ VERSION = 1  # of the tables below, as SQLite's user_version
 # Only hashes of tokens are stored: a copy of this file opens no session. Times are seconds since 1970. With
 # autoincrement no number is given twice: who comes after a deleted visitor is not taken for the same user. Whose last
 # thumb goes is no longer a visitor.
-TABLES = f"""
+MAKE_TABLES = f"""
 pragma journal_mode = wal;
 begin;
 create table sessions (
@@ -80,7 +80,7 @@ FORGET_UNUSED = """
     delete from sessions where rowid in
         (select rowid from sessions order by used_at desc, rowid desc limit -1 offset :most)
 """
-ARRIVE = """
+ADD_VISITOR = """
     insert into visitors (token_hash)
     select :owner where not exists (select 1 from visitors where token_hash = :owner)
 """
@@ -218,7 +218,7 @@ class Sessions:
                 self._empty_log()
             return
         with self._writing() as connection:
-            connection.execute(ARRIVE, values)
+            connection.execute(ADD_VISITOR, values)
             connection.execute(GIVE, values)
             connection.execute(FORGET_MANY, {**values, "most": MAX_THUMBS_OF_VISITOR})
             connection.execute(FORGET_OLD, {"most": MAX_THUMBS})
@@ -374,7 +374,7 @@ def _create(path: Path) -> None:
         with replacing(path) as new:
             os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o600))
             with contextlib.closing(sqlite3.connect(new)) as connection:
-                connection.executescript(TABLES)
+                connection.executescript(MAKE_TABLES)
     finally:
         os.close(folder)
 

@@ -42,7 +42,7 @@ def tmdb(monkeypatch):
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(posters, "API", address)
     monkeypatch.setattr(posters, "IMAGES", address)
-    monkeypatch.setenv(posters.KEY, SECRET)
+    monkeypatch.setenv(posters.API_KEY, SECRET)
     monkeypatch.setattr(posters, "WAIT", 10)  # but where the wait is what is tested
     posters._kept.clear()
     yield answers, asked
@@ -69,7 +69,7 @@ def test_posters_are_fetched_once_and_put_into_the_page(tmdb):
 def test_without_a_key_nobody_is_asked(tmdb, monkeypatch):
     answers, asked = tmdb
     film(answers, 862)
-    monkeypatch.delenv(posters.KEY)
+    monkeypatch.delenv(posters.API_KEY)
     assert posters.posters([862]) == {} and asked == []
 
 
@@ -77,7 +77,7 @@ def test_without_a_key_nobody_is_asked(tmdb, monkeypatch):
     "wrong",
     [
         {"movie": b"not json"}, {"movie": b'{"poster_path": null}'}, {"movie": b"[]"}, {"status": 500},
-        {"kind": "text/html"}, {"kind": "image/svg+xml"}, {"image": b"x" * (posters.MAX_BYTES + 1)},
+        {"kind": "text/html"}, {"kind": "image/svg+xml"}, {"image": b"x" * (posters.MAX_IMAGE_BYTES + 1)},
     ],
 )  # fmt: skip
 def test_what_is_no_poster_is_left_out_and_not_asked_for_again(tmdb, wrong, caplog, capfd):
@@ -103,7 +103,7 @@ def test_what_could_not_be_had_is_asked_for_again_after_a_minute_and_what_could_
 
 def test_no_more_than_so_many_are_kept(tmdb, monkeypatch):
     answers, _ = tmdb
-    monkeypatch.setattr(posters, "KEPT", 2)
+    monkeypatch.setattr(posters, "KEPT_POSTERS", 2)
     for number in (1, 2, 3):
         film(answers, number)
         posters.posters([number])

@@ -100,11 +100,11 @@ def judge(folder, tmp_path_factory):
 
     def judge(statement):
         try:
-            sandbox.check(connection, statement)
-        except sandbox.RefusedError as error:
+            sandbox.require_query(connection, statement)
+        except sandbox.NotAllowedError as error:
             return str(error)
 
-    with contextlib.closing(sandbox.connect(copy, 10, 64)) as connection:
+    with contextlib.closing(sandbox.open_database(copy, 10, 64)) as connection:
         yield judge
 
 
@@ -234,7 +234,7 @@ def test_a_query_may_describe_the_release_but_not_where_it_lies(folder, warehous
         assert answer.rows and str(warehouse) not in str(answer.rows) and str(ROOT) not in str(answer.rows)
 
 
-WITHOUT_CHECK = "sandbox.check = lambda *_: None"
+WITHOUT_CHECK = "sandbox.require_query = lambda *_: None"
 WITHOUT_DUCKDB = "connect = sandbox.duckdb.connect; sandbox.duckdb.connect = lambda name, **_: connect(name)"
 
 
@@ -339,7 +339,7 @@ def test_more_rows_than_shown_are_cut_and_never_made(folder):
 
 
 def test_an_answer_is_bounded_in_bytes(folder, monkeypatch):
-    monkeypatch.setattr(analyst, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(analyst, "MAX_ANSWER_BYTES", 2**20)
     answer = ask(folder, "select repeat('x', 400000) from range(4)", SMALL)
     assert (len(answer.rows), answer.cut) == (2, True)
     assert "its first row takes more than 1 MB" in refusal(folder, "select repeat('x', 2000000)")
