@@ -46,7 +46,7 @@ def environment(**more):
 def typed(command, checkout, timeout=900):
     """Run a command as a reader would type it; stdout and stderr in one, as a terminal shows them."""
     return subprocess.run(
-        ["bash", "-c", command], cwd=checkout, env=environment(), text=True, timeout=timeout,
+        ["bash", "-c", command], cwd=checkout, env=environment(PYTHONPATH=str(checkout)), text=True, timeout=timeout,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
@@ -190,7 +190,9 @@ def assert_answers(command, checkout):
         unused.bind(("127.0.0.1", 0))
         port = str(unused.getsockname()[1])
     more = {"STREAMLIT_SERVER_PORT": port, "STREAMLIT_SERVER_HEADLESS": "true", "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
-    server = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=checkout, env=environment(**more))
+    server = subprocess.Popen(
+        ["bash", "-c", f"exec {command}"], cwd=checkout, env=environment(PYTHONPATH=str(checkout), **more)
+    )
     try:
         for _ in range(60):
             with contextlib.suppress(OSError):
