@@ -1,7 +1,11 @@
 """The SQL that recommends and searches, on a release small enough to work out by hand (tests/conftest.py)."""
 
+import collections
 import functools
+import gc
 import itertools
+import threading
+import weakref
 
 import pytest
 
@@ -9,9 +13,9 @@ from benchmarks.lookup import over_parquet
 from pipeline.config import PipelineError
 from pipeline.release import database, store
 from pipeline.serving import analyst
-from pipeline.serving.recommender import Recommender
-from pipeline.serving.steering import Steering
-from tests.conftest import MOVIES
+from pipeline.serving.recommender import AmbiguousTitleError, Recommender
+from pipeline.serving.steering import UNSTEERED, Steering
+from tests.conftest import MOVIES, publish
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +198,176 @@ def test_the_query_behind_a_steered_list_gives_the_same_list(recommender, wareho
         {"without_genres": ("a",) * 101}, {"from_year": 10**6},
     ],
 )  # fmt: skip
-def test_a_steering_out_of_its_ranges_is_refused(recommender, fields):
+def test_a_steering_out_of_its_ranges_is_refused(fields):
     with pytest.raises(PipelineError):
         Steering(**fields)
+
+
+def test_strengths_are_in_units_of_the_best_match(recommender):
+    # Of [1, 3] the best is 2 with 0.75; 5 has 0.125 + 0.375.
+    rows = recommender.recommend([1, 3])
+    for steering in (UNSTEERED, Steering(hidden=0.5)):  # read off the list itself, and asked for
+        strengths = recommender.strengths([1, 3], rows, steering)
+        assert {movie: strengths[movie] for movie in (2, 5)} == {2: 1.0, 5: pytest.approx(2 / 3)}
+        assert set(strengths) == {row.movie_id for row in rows if row.because and row.source == "neighbours"}
+        assert recommender.strengths([9], recommender.recommend([9]), steering) == {}
+
+
+def test_the_catalogue_tells_what_can_be_filtered(recommender):
+    catalogue = recommender.catalogue()
+    counts = collections.Counter(genre for movie in MOVIES for genre in movie[3])
+    assert [counts[genre] for genre in catalogue.genres] == sorted(counts.values(), reverse=True)
+    years = [movie[2] for movie in MOVIES if movie[2]]
+    assert catalogue[1:] == (min(years), max(years), len(MOVIES))
+
+
+def test_movies_and_starters_are_titles_to_pick(recommender):
+    assert [(movie.movie_id, movie.title) for movie in recommender.movies([3, 999, 1])] == [
+        (3, "Heat"),
+        (1, "Toy Story"),
+    ]
+    starters = recommender.starters(3)
+    assert ids(starters)[0] == 5 and len({movie.movie_id for movie in starters}) == 3
+
+
+def test_threads_share_a_recommender(recommender):
+    expected, answers = recommender.recommend([1, 3], k=3), []
+
+    def ask():
+        answers.extend(recommender.recommend([1, 3], k=3) for _ in range(20))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [expected] * 160
+
+
+def test_it_is_freed_as_the_last_one_lets_go(warehouse):
+    opened = Recommender(store.release_dir(warehouse))
+    opened.recommend([1, 3], k=3)
+    gone, freed = weakref.ref(opened), threading.Event()
+    weakref.finalize(opened, freed.set)
+    gc.disable()
+    try:
+        del opened
+        assert freed.wait(10) and gone() is None  # the worker may be about to return still
+    finally:
+        gc.enable()
+
+
+def test_one_that_was_closed_is_not_called_damaged(warehouse):
+    closed = Recommender(store.release_dir(warehouse))
+    closed.close()
+    with pytest.raises(PipelineError, match="has been closed"):
+        closed.recommend([1])
+
+
+def test_similar_is_the_stored_list(recommender):
+    rows = recommender.similar(1, k=2)
+    assert [(row.rank, row.movie_id, row.title, row.similarity) for row in rows] == [
+        (1, 2, "Toy Story 2", 0.75),
+        (2, 6, "Amélie (Le Fabuleux destin)", 0.25),
+    ]
+    assert recommender.similar(9) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "movie_id"),
+    [
+        ("Toy Story", 1),
+        ("toy stroy", 1),
+        ("toy story 2", 2),
+        ("TOY  STORY 1995", 1),
+        ("heat", 3),
+        ("the heat", 4),
+        ("heat (2013)", 4),
+        ("heat 1995", 3),
+        ("matrix", 5),
+        ("matrix, the", 5),
+        ("The Matrx", 5),
+        ("amelie", 6),
+        ("fabuleux destin", 6),
+        ("id:8", 8),
+    ],
+)
+def test_titles_are_found_as_people_type_them(recommender, text, movie_id):
+    assert recommender.resolve(text).movie_id == movie_id
+
+
+LONG_TITLES = [
+    "Star Wars: Episode IV - A New Hope", "Star Wars: Episode V - The Empire Strikes Back", "Starcrash", "Star Maps",
+    "The Lord of the Rings: The Fellowship of the Ring", "The Lord of the Rings: The Two Towers",
+    "The Lord of the Rings: The Return of the King", "Lord of the Flies", "Lord of Illusions",
+    "The Matrix", "Martin", "Seven (a.k.a. Se7en)", "Seve", "Amelie (Le Fabuleux destin d'Amélie Poulain)", "Emma",
+    "Toy Story", "WALL·E", "The Toy", "Walled In",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("teh matrix", "The Matrix"),
+        ("matrix the", "The Matrix"),
+        ("empire strikes bak", "Star Wars: Episode V - The Empire Strikes Back"),
+        ("fellowship of the rign", "The Lord of the Rings: The Fellowship of the Ring"),
+        ("starwars", "Star Wars: Episode IV - A New Hope"),
+        ("star wrs", "Star Wars: Episode IV - A New Hope"),
+        ("lord of the rngs", "The Lord of the Rings: The Fellowship of the Ring"),
+        ("lordoftherings", "The Lord of the Rings: The Fellowship of the Ring"),
+        ("sevn", "Seven (a.k.a. Se7en)"),
+        ("toy", "Toy Story"),
+        ("the toy", "The Toy"),
+        ("walle", "WALL·E"),
+        ("amelie", "Amelie (Le Fabuleux destin d'Amélie Poulain)"),
+    ],
+)
+def test_a_typo_in_a_part_of_a_long_title_is_forgiven(long_titles, text, first):
+    assert long_titles.search(text)[0].title == first
+
+
+def test_all_that_begin_as_the_typo_meant_come_first(long_titles):
+    assert [match.title[:21] for match in long_titles.search("lord of the rngs")[:3]] == ["The Lord of the Rings"] * 3
+    assert [match.title[:9] for match in long_titles.search("starwars")[:2]] == ["Star Wars"] * 2
+
+
+@pytest.fixture(scope="module")
+def long_titles(tmp_path_factory):
+    """A release of titles that are long, or much like others; the first ones are better known."""
+    movies = [
+        (number, title, 1990, ["Drama"], None, None, 100 - number, 3.0, title, str(number))
+        for number, title in enumerate(LONG_TITLES, 1)
+    ]
+    opened = Recommender(publish(tmp_path_factory.mktemp("titles"), movies=movies))
+    yield opened
+    opened.close()
+
+
+def test_titles_say_their_ids_in_the_input(recommender):
+    assert [movie.item_id for movie in recommender.movies([3, 99, 1])] == ["3", "1"]
+    assert recommender.resolve("id:8").item_id == recommender.search("emma 1996")[1].item_id == "8"
+    assert recommender.item_ids([99, 5]) == {5: "5"}
+    assert recommender.recommend([1], k=1)[0].item_id == "2"
+
+
+def test_ambiguous_titles_are_asked_back(recommender):
+    with pytest.raises(AmbiguousTitleError) as error:
+        recommender.resolve("Emma 1996")
+    assert [match.movie_id for match in error.value.candidates] == [7, 8]
+    with pytest.raises(AmbiguousTitleError) as error:
+        recommender.resolve("toy")
+    assert [match.movie_id for match in error.value.candidates] == [1, 2]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "zzzzqqq", "'; drop table movies; --", "%", "\\", "(((", "?" * 5000, "\0"])
+def test_texts_that_mean_no_movie_find_none(recommender, text):
+    assert recommender.search(text) == []
+    with pytest.raises(AmbiguousTitleError, match="no title like"):
+        recommender.resolve(text)
+
+
+def test_lengths_and_numbers_are_bounded(recommender):
     for k in (0, -1, 1001):
         with pytest.raises(PipelineError, match="k must"):
             recommender.recommend([1], k=k)
