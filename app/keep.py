@@ -24,7 +24,7 @@ def store() -> Sessions | None:
 def _store() -> Sessions:
     sessions = store()
     if sessions is None:
-        raise PipelineError("nothing is kept here: sessions.path is empty")
+        raise PipelineError("nothing is kept here: sessions.path is empty; set it with --set sessions.path=FILE")
     return sessions
 
 

@@ -26,11 +26,11 @@ def pack(warehouse: Path, out: Path, release_id: str | None = None) -> tuple[str
     """Write a release, the live one by default, as a zip file; return its id, the file's bytes and sha256.
 
     out: the file, replaced as a whole, or a folder that gets release.zip.
-    Raises PipelineError when the release is not as it was published, or the file cannot be written.
+    Raises PipelineError if the release is not as it was published, or the file cannot be written.
     """
     folder = store.release_dir(warehouse, release_id)
     if wrong := store.verify(warehouse, folder.name):
-        raise PipelineError(f"{folder}: {wrong[0]}; pack another one: python -m pipeline pack --release RELEASE_ID")
+        raise PipelineError(f"{folder}: {wrong[0]}; pack a whole release: python -m pipeline pack --release RELEASE_ID")
     target = out / NAME if out.is_dir() else out
     try:
         with replacing(target) as new:
@@ -40,7 +40,9 @@ def pack(warehouse: Path, out: Path, release_id: str | None = None) -> tuple[str
             with new.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise PipelineError(f"{target}: cannot be written ({error.strerror}); name another one with --out") from error
+        raise PipelineError(
+            f"{target}: cannot be written ({error.strerror}); name another file with --out FILE"
+        ) from error
     return folder.name, target.stat().st_size, digest
 
 
@@ -58,7 +60,7 @@ def fetch(warehouse: Path, source: str, check: Callable[[Path], object], *, max_
     shown = where.split("?")[0].rsplit("@")[-1]  # an address may hold a key
     release_id = None
     with store.writer_lock(warehouse):
-        file, folder = warehouse / "arriving.zip.new", warehouse / "arriving.new"  # swept up if this process dies
+        file, folder = warehouse / "arriving.zip.new", warehouse / "arriving.new"  # swept up if the process dies
         try:
             found = _copy(where, file, max_bytes)
             if wanted and found != wanted.lower():
@@ -85,7 +87,7 @@ def fetch(warehouse: Path, source: str, check: Callable[[Path], object], *, max_
                 f"{shown}: not the whole release that was asked for ({error}); make it with `python -m pipeline pack`"
             ) from error
         finally:
-            with contextlib.suppress(OSError):  # then the next writer sweeps it up
+            with contextlib.suppress(OSError):  # the next writer sweeps it up
                 file.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # rmtree does not ignore quite all
                 shutil.rmtree(folder, ignore_errors=True)
@@ -93,7 +95,7 @@ def fetch(warehouse: Path, source: str, check: Callable[[Path], object], *, max_
 
 
 def _copy(where: str, file: Path, max_bytes: int) -> str:
-    """Copy what is at an address or a path into the file; return its sha256."""
+    """Copy the content of an address or a path into the file; return its sha256."""
     digest, size = hashlib.sha256(), 0
     with file.open("wb") as sink:
         for chunk in _chunks(where):

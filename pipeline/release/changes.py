@@ -16,11 +16,11 @@ NAMED = 5  # titles of each kind that changes() names
 def changes(before: Path, after: Path) -> dict[str, Any]:
     """Return what changed in the lists from one release's folder to another's, ready for a manifest.
 
-    since: the name of the first folder; n_lists: titles with a list in both; overlap: the mean share of the first ten
-    of each that stayed, None without lists; n_new, n_gone: titles that came and went; and NAMED at most of each: movers
-    (movie_id, title, year, n_before, n_after: lists on whose first ten they stand, the greatest rise first), lists
-    (overlap: those that changed the most), titles (what: 'new' or 'gone').
-    Takes database.BUILDER's memory. Raises PipelineError when a release cannot be read.
+    since: the name of the first folder. n_lists: titles with a list in both. overlap: the mean share of a list's first
+    ten that stayed, None without lists. n_new, n_gone: titles that came and went. Of each kind NAMED titles at most are
+    named: movers (n_before, n_after: lists with the title in the first ten; the greatest rise first), lists (overlap;
+    the greatest change first), titles (what: 'new' or 'gone').
+    Takes database.BUILDER's memory. Raises PipelineError if a release cannot be read.
     """
     with (
         tempfile.TemporaryDirectory() as spill,
@@ -32,7 +32,10 @@ def changes(before: Path, after: Path) -> dict[str, Any]:
                 path = sql.quoted(str(folder / database.DATABASE))
                 connection.execute(f"attach {path} as {name} (read_only)")
             except duckdb.Error as error:
-                raise PipelineError(f"{folder}: cannot be compared ({str(error).splitlines()[0]})") from error
+                raise PipelineError(
+                    f"{folder}: cannot be compared ({str(error).splitlines()[0]}); "
+                    "choose whole releases, which python -m pipeline releases --verify shows"
+                ) from error
 
         def rows(name: str, **values: int) -> list[dict[str, Any]]:
             answer = connection.execute(sql.statement(f"changes/{name}"), values)

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 
@@ -47,7 +47,7 @@ def connect(release: Path) -> duckdb.DuckDBPyConnection:
     """Open the release's database for reading: no files, no network, no extensions, bounds on memory and time.
 
     One connection may be shared by threads when each call uses its own cursor().
-    Raises PipelineError when the database is missing or damaged.
+    Raises PipelineError if the database is missing or damaged.
     """
     try:
         return duckdb.connect(str(release / DATABASE), read_only=True, config=READER)
@@ -59,14 +59,18 @@ def connect(release: Path) -> duckdb.DuckDBPyConnection:
 
 
 def build_database(
-    release: Path, *, popularity_weight: float, bounds: dict[str, float], **gates: Any
+    release: Path,
+    *,
+    popularity_weight: float,
+    bounds: dict[str, float],
+    skip: Collection[str] = (),
+    live: Path | None = None,
 ) -> dict[str, dict[str, int]]:
     """Make serving.duckdb from the release's Parquet tables, run the gates on it, and return rows, bytes, files.
 
-    popularity_weight is what listed.sql counts popularity with; bounds are what the gates read with bound(), gates what
-    run_gates takes. Takes no more memory than BUILDER allows, and disk in the release's
-    folder while it runs.
-    Raises PipelineError on the first thing amiss.
+    popularity_weight: what listed.sql counts popularity with. bounds: what the gates read with bound(). skip, live: see
+    run_gates(). Takes no more memory than BUILDER allows, and disk in the release's folder while it runs.
+    Raises PipelineError on the first problem.
     """
     database = release / DATABASE
     for leftover in (database, database.with_name(f"{DATABASE}.wal")):
@@ -93,7 +97,7 @@ def build_database(
         cases = " ".join(f"when {sql.quoted(name)} then {float(value)!r}::double" for name, value in bounds.items())
         connection.execute(f"create macro bound(name) as case name {cases} end")
         _comment(connection)
-        run_gates(connection, release, **gates)
+        run_gates(connection, release, skip=skip, live=live)
         # Closing writes what is left, too, but says nothing of a disk that is full.
         connection.execute("checkpoint")
     return sizes
@@ -102,10 +106,10 @@ def build_database(
 def run_gates(
     connection: duckdb.DuckDBPyConnection, release: Path, *, skip: Collection[str] = (), live: Path | None = None
 ) -> None:
-    """Hold the tables to the gates. Raises RefusedError on the first that finds something.
+    """Hold the tables to the gates. Raises RefusedError on the first gate that finds something.
 
-    skip: names of those in gates/bounds that are not asked; live: folder of the release that gates/bounds/live_*.sql
-    compare with, None to leave these out.
+    skip: names of gates in gates/bounds to skip. live: folder of the release that gates/bounds/live_*.sql compare with,
+    None to skip these gates.
     """
     if live:
         connection.execute(f"attach {sql.quoted(str(live / DATABASE))} as live (read_only)")
@@ -113,10 +117,10 @@ def run_gates(
         if gate.found:
             found = "; ".join(gate.found)
             text = f"not published, gate {gate.name}.sql asks: {gate.question} It found: {found} ({release})"
-            mend = "to make all of it anew: ./spark-submit.sh jobs/run_pipeline.py --fresh"
+            fix = "to make everything anew: ./spark-submit.sh jobs/run_pipeline.py --fresh"
             if gate.name.startswith("bounds/"):
-                mend = f"to publish all the same: --set 'gates.skip=[{gate.name.removeprefix('bounds/')}]'"
-            raise RefusedError(f"{text}; {mend}")
+                fix = f"to publish all the same: --set 'gates.skip=[{gate.name.removeprefix('bounds/')}]'"
+            raise RefusedError(f"{text}; {fix}")
     if live:
         connection.execute("detach live")
 
@@ -137,8 +141,8 @@ def ask_gates(connection: duckdb.DuckDBPyConnection, *, skip: Collection[str] = 
 def gates_of(release: Path, *, live: Path | None) -> list[Gate]:
     """Return what every gate finds in a release, published or refused; live: see run_gates().
 
-    The release may come from anywhere: nothing but these databases can be read. Raises PipelineError where they cannot
-    be opened, or are from before a release kept its bounds.
+    The release may come from anywhere: nothing but these databases can be read. Raises PipelineError if they cannot be
+    opened, or are from before releases kept their bounds.
     """
     try:
         with (
@@ -153,7 +157,8 @@ def gates_of(release: Path, *, live: Path | None) -> list[Gate]:
             return list(ask_gates(connection, live=live is not None))
     except duckdb.Error as error:
         raise PipelineError(
-            f"{release / DATABASE}: the gates cannot be asked ({str(error).splitlines()[0]})"
+            f"{release / DATABASE}: the gates cannot be asked ({str(error).splitlines()[0]}); "
+            "ask about another release: python -m pipeline gates RELEASE_ID"
         ) from error
 
 
@@ -166,7 +171,7 @@ def differences(release: Path, tables: Collection[str]) -> list[str]:
     """Return those of the tables that do not hold the same rows in serving.duckdb as in the Parquet files.
 
     The release may come from anywhere: nothing outside its folder can be read, and nothing written.
-    Raises PipelineError when the database cannot be opened, and for names that are no tables of a release.
+    Raises PipelineError if the database cannot be opened, and for names that are no tables of a release.
     """
     if unknown := sorted(set(tables).difference(schemas.TABLES)):
         raise PipelineError(f"{release}: {unknown[0]!r:.100} is no table of a release")
@@ -177,7 +182,10 @@ def differences(release: Path, tables: Collection[str]) -> list[str]:
         try:
             connection.execute(f"attach {sql.quoted(str(release / DATABASE))} as serving (read_only)")
         except duckdb.Error as error:
-            raise PipelineError(f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]})") from error
+            raise PipelineError(
+                f"{release / DATABASE}: cannot be opened ({str(error).splitlines()[0]}); "
+                "find a whole release with python -m pipeline releases --verify"
+            ) from error
         connection.execute(f"set allowed_directories = [{sql.quoted(str(release.resolve()))}]")
         connection.execute("set enable_external_access = false")
         for table in tables:
@@ -195,8 +203,10 @@ def differences(release: Path, tables: Collection[str]) -> list[str]:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Return a table's files in order; none where the folder is missing. Raises OSError where it cannot be listed, as
-    Path.glob would not."""
+    """Return a table's files in order; none if the folder is missing.
+
+    Raises OSError if the folder cannot be listed; Path.glob would not.
+    """
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == ".parquet")
     except FileNotFoundError:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections import Counter
 
 import pytest
 
@@ -18,7 +17,6 @@ from tests.commands import EXHAUSTIVE, HOW, RUN, SERVES, WITHOUT_SPARK, blocks, 
 from tests.conftest import FEW_ROWS, QUICK, ROOT, change_settings
 
 PAGES = pages()
-BUNDLED = "data/ml-latest-small"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -70,30 +68,22 @@ def told(way):
 
 
 @pytest.fixture
-def small_checkout(checkout):
-    """The checkout with a fifth of the bundled ratings, and less to learn and to measure: the pages show any figures
-    alike. Whole again afterwards."""
-    ratings, movies = (checkout / BUNDLED / f"{table}.csv" for table in ("ratings", "movies"))
-    whole = {path: path.read_bytes() for path in (ratings, movies, checkout / "conf" / "pipeline.yaml")}
+def quick_checkout(checkout):
+    """The checkout with less to learn and to measure: the pages show any figures alike. Whole again afterwards."""
+    conf = checkout / "conf" / "pipeline.yaml"
+    whole = conf.read_bytes()
     change_settings(
         checkout, rank=(64, 16), maxIter=(10, 2), k=(200, 50), titles=(2000, 100), protocol=("strangers", "histories"),
         max_compared_ratings=(2000000, 1),
     )  # fmt: skip
-    head, *rows = ratings.read_text().splitlines(keepends=True)
-    known = {movie for movie, n in Counter(row.split(",")[1] for row in rows).items() if n >= 20}
-    kept = [row for row in rows if int(row.split(",")[0]) % 3 == 0 and row.split(",")[1] in known]
-    ratings.write_text(head + "".join(kept))
-    head, *rows = movies.read_text(encoding="utf-8").splitlines(keepends=True)
-    movies.write_text(head + "".join(row for row in rows if row.split(",")[0] in known), encoding="utf-8")
     yield checkout
-    for path, content in whole.items():
-        path.write_bytes(content)
+    conf.write_bytes(whole)
 
 
-def test_the_readme_shows_what_its_commands_print(small_checkout):
+def test_the_readme_shows_what_its_commands_print(quick_checkout):
     sessions = [command for command in commands("README.md") if command.how == RUN and command.kind != "inline"]
     assert sessions[0].text == "./spark-submit.sh" and len(sessions) >= 6
-    assert_prints_what_it_shows(small_checkout, sessions)
+    assert_prints_what_it_shows(quick_checkout, sessions)
 
 
 @pytest.mark.parametrize("page", [page for page in told(RUN) if page != "README.md"])
