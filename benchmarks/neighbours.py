@@ -31,12 +31,12 @@ from benchmarks.memory import peak
 from benchmarks.tables import machine, table, write
 from pipeline import config
 from pipeline.batch.session import session
-from pipeline.model.arrays import as_lists, as_matrix
 from pipeline.model.blas import faiss
 from pipeline.model.content import WORD_COLUMNS, Content
 from pipeline.model.neighbours import NEIGHBOURS, Cut, Search, cut_of, write_neighbours
 from pipeline.model.spectral import KNOBS, Spectrum, spectral_vectors
 from pipeline.model.task_files import TaskFiles
+from pipeline.model.vectors import as_lists, as_matrix
 from pipeline.schemas import VECTORS
 from pipeline.settings import NeighboursSettings
 

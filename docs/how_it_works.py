@@ -21,8 +21,7 @@ matplotlib.use("Agg")  # no screen
 import matplotlib.pyplot as plt
 
 from pipeline.config import PipelineError
-from pipeline.model.arrays import unit_rows
-from pipeline.model.vectors import whitening_matrix
+from pipeline.model.vectors import unit_rows, whitening_matrix
 from pipeline.release import database, store
 from pipeline.release.manifest import read_manifest
 from pipeline.serving.recommender import Recommender, named

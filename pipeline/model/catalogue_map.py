@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from threadpoolctl import threadpool_limits
 
-from pipeline.model.arrays import unit_rows
+from pipeline.model.vectors import unit_rows
 
 FEWEST = 10  # titles that make a map
 COLUMNS = 50  # directions of the lists that t-SNE sees

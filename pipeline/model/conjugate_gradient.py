@@ -16,7 +16,7 @@ from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipeline.model.arrays import as_lists
+from pipeline.model.vectors import as_lists
 
 STEPS = 3  # of conjugate gradients per iteration
 LIKES_PER_BLOCK = 8_000_000  # likes that one task holds, 30 bytes each: every block is sent the factors of a whole side

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from scipy.sparse.linalg import svds
 
-from pipeline.model.arrays import unit_rows
+from pipeline.model.vectors import unit_rows
 
 WORDS_PER_MOVIE = 50  # a movie keeps its most used words
 WORD_COLUMNS = 32  # directions that are kept of all words

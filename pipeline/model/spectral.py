@@ -9,8 +9,8 @@ import scipy.sparse as sp
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipeline.model.arrays import as_lists, as_matrix
 from pipeline.model.content import Content
+from pipeline.model.vectors import as_lists, as_matrix
 
 LIKES_PER_BLOCK = 1_000_000  # likes that one task holds, about 80 bytes each
 MOVIES_PER_BLOCK = 8192  # rows that are added up in one task, or weighed at once

@@ -1,4 +1,4 @@
-"""From item factors to the vectors whose inner product is the similarity of two movies: cosine and whitened."""
+"""Vectors of movies: from item factors, cosine and whitened, and as Arrow's columns of lists."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from pipeline.model.arrays import as_lists, as_matrix, unit_rows
 from pipeline.schemas import VECTORS
 
 GRAM_ROWS = 4096  # rows summed at once: fixed, so that the sum does not depend on the batches Spark sends
@@ -69,3 +68,20 @@ def _mapped(item_factors: DataFrame, function: Callable[[np.ndarray], np.ndarray
                 yield pa.RecordBatch.from_arrays(columns, names=["movie_id", "query", "candidate"])
 
     return item_factors.select("movie_id", "factors").mapInArrow(transform, VECTORS)
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Return the rows [n, rank] at length 1; rows of zeros stay zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+def as_matrix(lists: pa.ListArray) -> np.ndarray:
+    """Return an Arrow column of equally long lists as an array [rows, length], without a copy."""
+    return lists.flatten().to_numpy(zero_copy_only=True).reshape(len(lists), -1)
+
+
+def as_lists(matrix: np.ndarray, kind: pa.DataType = pa.float32()) -> pa.ListArray:  # noqa: B008 (a type, not a call)
+    """Return the rows of an array [rows, length] as an Arrow list column."""
+    offsets = np.arange(len(matrix) + 1, dtype=np.int32) * matrix.shape[1]
+    return pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel(), kind))

@@ -6,8 +6,7 @@ from pyspark.ml.recommendation import ALSModel
 
 from pipeline.model import conjugate_gradient
 from pipeline.model.als import item_factors_table, likes_table, train_als
-from pipeline.model.arrays import unit_rows
-from pipeline.model.vectors import cosine_vectors, gram_matrix, whitened_vectors, whitening_matrix
+from pipeline.model.vectors import cosine_vectors, gram_matrix, unit_rows, whitened_vectors, whitening_matrix
 
 
 def factors_frame(spark, factors, partitions=2):

@@ -8,8 +8,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from pipeline.model import content, spectral
-from pipeline.model.arrays import unit_rows
 from pipeline.model.neighbours import Cut, Search, neighbours_table
+from pipeline.model.vectors import unit_rows
 from pipeline.schemas import VECTORS
 from tests.conftest import ROOT
 from tests.model.test_als import factors_frame
