@@ -7,18 +7,20 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # Makes or updates .venv from the requirements files given; nothing to do takes no time.
 setup_python() {
-    local stamp="$ROOT/.venv/.installed" wanted
+    local stamp="$ROOT/.venv/.installed" named="${PYTHON:-}" wanted place
     wanted=$(wanted_of "$@")
+    place=$(place_of_venv)
     PYTHON="$ROOT/.venv/bin/python"
     # What run-tests.sh installed contains what spark-submit.sh needs.
-    if [ -x "$PYTHON" ] && grep -qsxF "$wanted" "$stamp"; then return; fi
+    if [ -x "$PYTHON" ] && grep -qsxF "$wanted" "$stamp" && grep -qsxF "$place" "$stamp"; then return; fi
 
     # Bytecode is left to the first start, as uv does, too: it needs that of a part of the modules.
     local began=$SECONDS log="$ROOT/.venv/install.log" files=() file
     for file in "$@"; do files+=(-r "$ROOT/$file"); done
-    if [ ! -x "$PYTHON" ]; then
+    # Commands in .venv name its folder, and the editable install names the checkout: a moved .venv is made anew.
+    if [ ! -x "$PYTHON" ] || { grep -qs '^/' "$stamp" && ! grep -qsxF "$place" "$stamp"; }; then
         local base
-        base=$(find_python) || fail "no Python 3.11 or newer found; install one, or name it: PYTHON=/path/to/python3 $0"
+        base=$(PYTHON=$named find_python) || fail "no Python 3.11 or newer found; install one, or name it: PYTHON=/path/to/python3 $0"
         say "setting up .venv with $("$base" --version) (once; about a minute)"
         rm -rf "$ROOT/.venv"
         if command -v uv >/dev/null; then
@@ -41,7 +43,7 @@ setup_python() {
         "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable "$ROOT"
     fi >>"$log" 2>&1 || { tail -n 5 "$log" >&2; fail "installing the project failed (all of it: $log)"; }
     # The last file's packages include the first one's: both are then installed.
-    { wanted_of "$1"; wanted_of "$@"; } >"$stamp"
+    { place_of_venv; wanted_of "$1"; wanted_of "$@"; } >"$stamp"
     say "set up in $((SECONDS - began)) s"
 }
 
@@ -49,6 +51,9 @@ setup_python() {
 wanted_of() {
     (cd "$ROOT" && { cat "$@" && sed -n '/^\[build-system\]/,/^\[tool.ruff\]/p' pyproject.toml; } | cksum)
 }
+
+# The folder of .venv, links resolved; nothing if there is none.
+place_of_venv() { (cd "$ROOT/.venv" 2>/dev/null && pwd -P) || true; }
 
 find_python() {
     local candidate
