@@ -224,6 +224,24 @@ def test_every_page_has_a_place_in_the_site():
     assert {path.name for path in (ROOT / "docs").glob("*.md")} <= set(named), "name the page under nav: in mkdocs.yml"
 
 
+def gone(text):
+    """Return the paths of code that a text names and the project does not have. A * stands for any name."""
+    named = re.findall(r"(?<![\w./-])(?:app|benchmarks|conf|hosting|jobs|pipeline|tests)/[\w./*-]*[\w*]", text)
+    return [path for path in named if not any(ROOT.glob(path))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_paths_of_code_that_a_page_names_exist(page):
+    assert gone((ROOT / page).read_text(encoding="utf-8")) == []
+
+
+def test_a_path_that_is_gone_is_found():
+    text = (
+        "`pipeline/als.py` is now pipeline/model/als.py. `tests/test_als.py`, `/x/jobs/a.py`, conf/*.yaml, conf/*.gone"
+    )
+    assert gone(text) == ["pipeline/als.py", "tests/test_als.py", "conf/*.gone"]
+
+
 def anchors(page):
     """Return the names of a page's headings, as GitHub makes them."""
     headings = re.findall(

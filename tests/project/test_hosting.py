@@ -18,8 +18,6 @@ WORKFLOWS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(".github/wo
 
 @pytest.mark.parametrize("command", [
     ["hadolint", "Dockerfile"],
-    ["shellcheck", "-x", "setup.sh", "spark-submit.sh", "run-tests.sh", "audit.sh", "hosting/huggingface.sh",
-     "hosting/install.sh"],
     ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"],
     ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
     ["check-jsonschema", "--builtin-schema", "vendor.github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"],
