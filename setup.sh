@@ -17,7 +17,7 @@ setup_python() {
     # Bytecode is left to the first start, as uv does, too: it needs that of a part of the modules.
     local began=$SECONDS log="$ROOT/.venv/install.log" files=() file
     for file in "$@"; do files+=(-r "$ROOT/$file"); done
-    # Commands in .venv name its folder, and the editable install names the checkout: a moved .venv is made anew.
+    # Commands in .venv name its folder, and the editable install names the checkout: a moved .venv is made again.
     if [ ! -x "$PYTHON" ] || { grep -qs '^/' "$stamp" && ! grep -qsxF "$place" "$stamp"; }; then
         local base
         base=$(PYTHON=$named find_python) || fail "no Python 3.11 or newer found; install one, or name it: PYTHON=/path/to/python3 $0"

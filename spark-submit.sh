@@ -10,7 +10,7 @@ usage() {
 ./spark-submit.sh [SPARK-SUBMIT OPTIONS] [JOB ...]     e.g. --master spark://host:7077 jobs/run_pipeline.py
 
 Jobs
-  jobs/run_pipeline.py         all stages, then publish (the main job); goes on where a run died, --fresh starts over
+  jobs/run_pipeline.py         all stages, then publish (the main job); resumes a run that died, --fresh starts over
   jobs/train_als.py            ratings to item factors
   jobs/build_neighbours.py     item factors to neighbour lists, then publish
   jobs/evaluate.py             held-out likes to metrics, plots and a report; --report DIR

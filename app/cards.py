@@ -32,7 +32,7 @@ WORDS = [(0.8, "excellent"), (0.6, "very good"), (0.4, "good"), (0.2, "fair"), (
 def cards(html: Sequence[str], clicks: Mapping[str, Callable[[], None]]) -> None:
     """Draw cards.
 
-    clicks: by the name of a card's button, the function that is called after a click, before the page is drawn anew.
+    clicks: by the name of a card's button, the function to call after a click, before the page is drawn again.
     The function learns the film from movie_clicked().
     """
     component(key=COMPONENT_KEY, data=list(html), **{f"on_{name}_change": call for name, call in clicks.items()})

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 
-API_KEY = "TMDB_API_KEY"  # of the environment: a secret stands in no file and no log
+API_KEY = "TMDB_API_KEY"  # of the environment: no file and no log holds a secret
 API, IMAGES = "https://api.themoviedb.org/3", "https://image.tmdb.org/t/p/w185"
 WAIT = 0.3  # seconds that a page waits for its posters; what comes later is there the next time
 TMDB_SECONDS = 3.0  # that TMDB has for an answer

@@ -2,7 +2,7 @@
 
 from pyspark.sql import SparkSession
 
-# What the tables depend on; what only makes a run faster stands in conf/spark-*.conf.
+# The tables depend on these. Settings that only make a run faster are in conf/spark-*.conf.
 SESSION = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",

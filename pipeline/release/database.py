@@ -117,7 +117,7 @@ def run_gates(
         if gate.found:
             found = "; ".join(gate.found)
             text = f"not published, gate {gate.name}.sql asks: {gate.question} It found: {found} ({release})"
-            fix = "to make everything anew: ./spark-submit.sh jobs/run_pipeline.py --fresh"
+            fix = "to make every table again: ./spark-submit.sh jobs/run_pipeline.py --fresh"
             if gate.name.startswith("bounds/"):
                 fix = f"to publish all the same: --set 'gates.skip=[{gate.name.removeprefix('bounds/')}]'"
             raise RefusedError(f"{text}; {fix}")

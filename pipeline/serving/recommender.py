@@ -156,7 +156,7 @@ class Recommender:
     """
 
     def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection | None = None) -> None:
-        """folder: a release's folder, see release.release_dir. connection: see serving; serving.duckdb by default.
+        """folder: of a release, see store.release_dir(). connection: of its serving.duckdb, opened by default.
 
         Raises PipelineError when the database cannot be opened.
         """

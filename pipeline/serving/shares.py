@@ -1,6 +1,6 @@
 """The quick way to recommendations: the rows and shares of recommend.sql, by a query without its fallback.
 
-DuckDB plans a query anew each time, and planning is most of a small query. This is the one exception to the rule that
+DuckDB plans a query at each call, and planning is most of a small query. This is the one exception to the rule that
 a list has one definition, in pipeline/sql. tests/serving/test_recommender.py holds the two equal.
 """
 
