@@ -1,4 +1,4 @@
-// The ten cards: draws them, and tells the page which button of which film was clicked.
+// The ten cards: draws them, and sends the page the button and the film that were clicked.
 export default ({data, parentElement, setTriggerValue}) => {
     const buttons = name => [...parentElement.querySelectorAll(`button[name="${name}"]`)];
     // A card that is taken or put away goes with the button that has the focus: the one in its place gets it.

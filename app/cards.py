@@ -57,7 +57,7 @@ def card(
     """Return a card's HTML. strength: see Recommender.strengths, None where the favourites have no lists. poster: an
     image as a data: address, None for a drawn one. explore: where the title's own list is. best: the most stars there
     are. hardly_rated: the favourites whose lists come from what the titles are, not from people. praise: whether the
-    strength is put in words, too. buttons: of the card, see button()."""
+    strength is also put in words. buttons: of the card, see button()."""
     year = f'<span class="year">{row.year}</span>' if row.year else ""
     return (
         f'<article class="film" aria-label="{escape(named(row))}">{poster_image(row, poster)}<div class="about">'

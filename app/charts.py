@@ -16,10 +16,10 @@ OTHER, SERVED_COLOUR = "#868686", "#d55e00"
 def map_chart(
     places: list[MapPlace], explored: int | None, near: set[int], ink: str, paper: str, faint: float, item: str
 ) -> alt.LayerChart:
-    """Return the map; explored and near: movie ids that stand out. Selection 'point': movie_id of a clicked one.
+    """Return the map; explored and near: movie ids to highlight. Selection 'point': movie_id of a clicked one.
 
-    ink, paper: colours of text and of what it stands on. faint: opacity of what does not stand out. item: what the
-    points stand for.
+    ink, paper: colours of text and of its background. faint: opacity of the other points. item: what the
+    points are.
     """
     table = pd.DataFrame(
         {

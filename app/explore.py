@@ -84,7 +84,7 @@ def show_list(movie: Match, rows: list[Neighbour]) -> None:
     if not rows:
         st.info("Too little is known of it to say what goes with it.", icon=NOTHING)
         return
-    st.markdown("**Goes with it**, the best first. The bars compare with the first one; a click goes on from there.")
+    st.markdown("**Goes with it**, the best first. The bars compare with the first one; a click opens that one.")
     for row in rows:
         with st.container(gap=None):
             st.button(
@@ -130,9 +130,9 @@ def show_map(places: list[MapPlace], movie: Match | None, rows: list[Neighbour])
     placed = {place.movie_id for place in places}
     words = f"The {len(places):,} best-known titles; the nearer two are, the more alike their lists."
     if movie and movie.movie_id in placed:
-        words += f" {plain(named(movie))} and its list stand out."
+        words += f" {plain(named(movie))} and its list are highlighted."
     elif movie:
-        words += f" {plain(named(movie))} is not among them; those of its list that are stand out."
+        words += f" {plain(named(movie))} is not among them; those of its list that are on it are highlighted."
     st.caption(f"{words} Click a point to explore it.")
     with st.container(key="map-mouse"):
         st.caption("With the shift key, the wheel zooms and the mouse drags.")
@@ -150,7 +150,7 @@ def show_map(places: list[MapPlace], movie: Match | None, rows: list[Neighbour])
         key="map",
         on_select=explore_point,
         selection_mode=["point"],
-        alt=f"Map: {len(places):,} {word().items} as points, coloured by genre. The list above holds what stands out.",
+        alt=f"Map: {len(places):,} {word().items} as points, coloured by genre. The list is above.",
     )
 
 

@@ -21,7 +21,7 @@ from pipeline.serving.recommender import FilterChoices, Match, Recommendation, R
 from pipeline.serving.steering import MAX_FAVOURITES, UNSTEERED, Steering
 
 DRAWN_AT_ONCE = 2
-PATIENCE = 10  # seconds until a visitor whose turn does not come is told so
+PATIENCE = 10  # seconds that a visitor waits for a turn before an error says so
 LIST_LENGTH = 10
 FULL = f"{MAX_FAVOURITES} are the limit: take one back first"
 UNLIKE_A_THUMB = (
@@ -104,7 +104,7 @@ def starters_of(_recommender: Recommender, release_id: str) -> list[Match]:
 def list_of(
     _recommender: Recommender, file: tuple[int, int] | None, favourites: tuple[int, ...], steering: Steering
 ) -> list[Recommendation]:
-    """Return a release's films for these favourites. file: of its database, as a damaged one may be mended."""
+    """Return a release's films for these favourites. file: of its database, as a damaged one may be replaced."""
     return _recommender.recommend(list(favourites), LIST_LENGTH, steering)
 
 
@@ -171,7 +171,7 @@ def more() -> None:
 
 
 def dislike() -> None:
-    """Count the list of a card's film against what stands on it, and say so."""
+    """Count the list of a card's film against the films on it, and say so."""
     if row := clicked("less"):
         dislikes = st.session_state.dislikes
         if row.movie_id not in dislikes and len(dislikes) < MAX_FAVOURITES:

@@ -60,13 +60,13 @@ def keep(choice: Choice) -> None:
         if store() is None:
             return
         if name:
-            st.markdown("For yourself, to bookmark: whoever has this link can open, change and delete what you saved.")
+            st.markdown("For yourself, to bookmark: anyone with this link can open, change and delete what you saved.")
             st.code(link({PARAMETER: st.session_state.token}), language=None, wrap_lines=True)
             st.button("Save it as it is now", icon=":material/save:", on_click=save, args=(name, choice))
             st.button("Delete it and my thumbs", icon=":material/delete:", on_click=delete)
         else:
             st.markdown("To come back to: save it under a name.")
-            with st.form("save", border=False):  # Enter saves, too
+            with st.form("save", border=False):  # Enter also saves
                 st.text_input("A name for your list", key="new_name", max_chars=MAX_NAME, placeholder="Friday night")
                 # the name is sent along, and the page has not been drawn with it yet
                 st.form_submit_button(

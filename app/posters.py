@@ -44,7 +44,7 @@ def _holds(tmdb_id: int) -> bool:
 def _keep(tmdb_id: int) -> None:
     """Have a poster in what is kept; where it could not be had, that."""
     if _holds(tmdb_id):
-        return  # somebody else asked for it, too, and was first
+        return  # another visitor asked for it first
     image = _poster(tmdb_id)
     _kept.pop(tmdb_id, None)
     _kept[tmdb_id] = (time.monotonic() + (KEPT_SECONDS if image else MISSED_SECONDS), image)

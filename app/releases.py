@@ -15,7 +15,7 @@ from pipeline.serving.steering import MAX_FAVOURITES
 from pipeline.standings import LABELS, Results, Standing, asked_of, ranking, standings
 
 NEWEST = 20  # releases in the list
-USUAL = "strangers with 5 favourites"  # what is told of the evaluation first
+USUAL = "strangers with 5 favourites"  # the part of the evaluation that is shown first
 
 
 def page() -> None:
@@ -68,7 +68,7 @@ def show_origin(about: Description) -> None:
 
 
 def show_evaluation(recommender: Recommender) -> None:
-    """Draw how good the release's lists are beside the yardsticks, with honest words."""
+    """Draw how good the release's lists are compared with the baselines, in plain words."""
     st.header("How good is it?", anchor=False)
     results = Results(recommender.measures())
     found = standings(results)
@@ -104,16 +104,16 @@ def show_evaluation(recommender: Recommender) -> None:
     if below:
         names = "; ".join(f"{LABELS[row.metric]}@{row.k}, {asked_of(row)}" for row in below)
         st.warning(
-            f"Below the best yardstick in {len(below)} of {len(found)} measures: {plain(names)}.",
+            f"Below the best baseline in {len(below)} of {len(found)} measures: {plain(names)}.",
             icon=WRONG,
         )
 
 
 def sentence(row: Standing) -> str:
-    """Return how the served lists stand, as a sentence."""
+    """Return how the served lists compare, as a sentence."""
     label, rival = (
         f"{LABELS[row.metric]}@{row.k}",
-        f"the best yardstick, {plain(row.rival.model)} ({row.rival.value:.4f})",
+        f"the best baseline, {plain(row.rival.model)} ({row.rival.value:.4f})",
     )
     words = {
         "above": f"{row.lead:.1%} **above** {rival}",
@@ -208,7 +208,7 @@ def said(value: object) -> str:
 
 
 def text_table(heads: list[str], rows: list[tuple], alt: str) -> None:
-    """Draw a table of texts as they stand."""
+    """Draw a table of literal texts."""
     if rows:
         columns = zip(*rows, strict=True)
         cells = {head: [plain(str(cell)) for cell in column] for head, column in zip(heads, columns, strict=True)}

@@ -58,7 +58,7 @@ if (!window.searchKeys) {
         }
     });
 
-    // A suggestion that is taken goes; whoever has keys types on. On a phone a keyboard would jump up.
+    // A taken suggestion goes. With a keyboard the visitor can type on; on a phone a keyboard would jump up.
     document.addEventListener("click", async event => {
         const area = event.target.closest(".st-key-suggestions")?.closest(AREA);
         if (!area) return;

@@ -37,7 +37,7 @@ def search(
 
 @st.fragment
 def field(label: str, choose: Callable[[int], None], icon: str, taken: Collection[int], full: str) -> None:
-    """Draw the field and the suggestions, apart from the page: it is drawn anew only once one is taken."""
+    """Draw the field and the suggestions, apart from the page: the page is drawn again only once one is taken."""
     if st.session_state.pop("was_taken", False):
         st.rerun()
     text = st.text_input(

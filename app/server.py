@@ -61,7 +61,7 @@ def load_ahead() -> None:
         "app.films",
     ):  # Streamlit needs the first two for a search field and icons
         importlib.import_module(name)
-    with contextlib.suppress(PipelineError):  # said to whoever asks
+    with contextlib.suppress(PipelineError):  # the page says it to visitors
         readiness.check(live_release())
 
 

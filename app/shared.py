@@ -18,7 +18,7 @@ from pipeline.release import store
 from pipeline.serving import readiness
 from pipeline.serving.recommender import Recommender
 
-OPEN_RELEASES = 3  # the live one, the one before it for those who are still in the middle of a run, and one to compare
+OPEN_RELEASES = 3  # the live one, the one before it for scripts that still run, and one to compare
 MAX_FETCHED = 2**30  # bytes of a release that the page fetches for itself
 FETCH_AGAIN = 300  # seconds after a fetch that failed
 DRAWN = re.compile(r"https?(?=:)|www(?=\.)|@|(?<=:)(?:material(?=/)|streamlit(?=:))", re.IGNORECASE)
@@ -69,7 +69,7 @@ def as_the_page_starts(source: str) -> None:
 
 @st.cache_resource(show_spinner="Fetching the release", ttl=FETCH_AGAIN)
 def fetched(source: str) -> str:
-    """Fetch a packed release where a host can run nothing before the page; once, whoever asks. Return why it could not
+    """Fetch a packed release if a host can run nothing before the page; once for all visitors. Return why it could not
     be had: remembered for some minutes, as every visitor would else download it once more; nothing when it was."""
     from pipeline.release import archive  # brings requests, which the page can do without
 
@@ -91,10 +91,10 @@ def still(recommender: Recommender) -> bool:
     return True
 
 
-# What is put out of here is closed by Python as the last one who asks it lets go of it.
+# Python closes a release that leaves this cache once nobody uses it.
 @st.cache_resource(max_entries=OPEN_RELEASES, validate=still, show_spinner=False)
 def open_release(folder: str) -> Recommender:
-    """Return the opened release, shared by all visitors; opened anew once its database was mended. Raises
+    """Return the opened release, shared by all visitors; opened again once its database was replaced. Raises
     PipelineError."""
     return Recommender(Path(folder))
 
@@ -113,7 +113,7 @@ def without_folders(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown shows as it stands: a title is data, never markup.
+    """Return text that Markdown shows literally: a title is data, never markup.
 
     Addresses and the names of icons get an invisible word joiner: Streamlit draws links and icons, escaped or not.
     """
@@ -147,5 +147,5 @@ def paper() -> str:
 
 
 def faint() -> float:
-    """Return how much is left of what stands back on the visitor's page: pale colours vanish before dark paper."""
+    """Return the opacity of what is not in focus on the visitor's page: pale colours vanish before dark paper."""
     return 0.4 if st.context.theme.type == "dark" else 0.2

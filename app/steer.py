@@ -32,7 +32,7 @@ def remember(choice: Choice, catalogue: FilterChoices) -> None:
 
 
 def chosen(catalogue: FilterChoices) -> Choice:
-    """Return favourites and controls as they stand."""
+    """Return the present favourites and controls."""
     state = st.session_state
     low, high = state.years
     return Choice(
@@ -58,7 +58,7 @@ def current() -> Choice:
 
 def controls(catalogue: FilterChoices) -> None:
     """Draw the controls."""
-    # Pairs: on a phone, where one column stands below the other, what belongs together stays together.
+    # Pairs: on a phone, where columns are stacked, each pair stays together.
     left, right = st.columns(2, gap="medium")
     free = [genre for genre in catalogue.genres if genre not in st.session_state.without]
     left.multiselect("Genres", free, key="genres", placeholder="any", select_all=False, **KEPT_IN_VISIT)
@@ -103,7 +103,7 @@ def wider(steering: Steering) -> str:
 
 
 def surprise() -> None:
-    """Draw another sample: the number stands in the address, so that a link gives the same surprise."""
+    """Draw another sample. Its number is in the address, so that a link gives the same surprise."""
     st.session_state.surprise = st.session_state.surprise % 999_983 + 1
 
 

@@ -196,7 +196,7 @@ def _changes(options: argparse.Namespace, warehouse: Path, console: Console) -> 
     lists = [(row["title"], row["year"], f"{row['overlap']:.0%}") for row in found["lists"]]
     titles = [(row["what"], row["title"], row["year"]) for row in found["titles"]]
     for headings, lines, title in (
-        (["title", "year", "before", "after"], movers, "Most moved, by the lists on whose first ten they stand"),
+        (["title", "year", "before", "after"], movers, "Most moved, by the lists that have them in the first ten"),
         (["list of", "year", "stayed"], lists, "Lists that changed the most"),
         (["", "title", "year"], titles, "New and gone titles"),
     ):

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pipeline import sql
 from pipeline.settings import PATH, Section, Settings
 
-# conf/ stands beside pipeline/, in a checkout as in the zip that spark-submit.sh sends to a cluster.
+# conf/ is beside pipeline/, in a checkout as in the zip that spark-submit.sh sends to a cluster.
 PACKAGE = cast(Path, importlib.resources.files("pipeline"))  # or a zipfile.Path, which does the same
 CONF = PACKAGE.parent / "conf"
 # spark-submit.sh says where the checkout is, because the jobs import pipeline from the zip.
@@ -32,12 +32,12 @@ TYPES = {"int_type": "int", "float_type": "float", "bool_type": "bool", "string_
 
 
 class PipelineError(Exception):
-    """A mistake a person can mend. The message is one line: what, where, and the command that fixes it."""
+    """A mistake that a person can fix. The message is one line: what, where, and the command that fixes it."""
 
     exit_code = 1
 
     def __init__(self, text: str) -> None:
-        super().__init__(" ".join(text.splitlines()))  # whatever stood in the input that it quotes
+        super().__init__(" ".join(text.splitlines()))  # whatever the input that it quotes holds
 
 
 class RefusedError(PipelineError):

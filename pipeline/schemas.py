@@ -35,8 +35,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("tmdb_id", "int", "TMDB's id; null when not linked"),
         Column("n_ratings", "int", "support: number of users with an accepted rating or event"),
         Column("mean_rating", "float", "mean of the accepted ratings in stars; null for events, null without any"),
-        Column("raw_title", "string", "title as it stands in the input"),
-        Column("item_id", "string", "id as it stands in the input"),
+        Column("raw_title", "string", "title as in the input"),
+        Column("item_id", "string", "id as in the input"),
         *IMDB[1:],
     ),
     "item_factors": (
@@ -57,7 +57,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "catalogue_map": (
         Column("movie_id", "int", "one of the best-known titles; one row per movie on the map, see map.titles"),
-        Column("x", "float", "place from left to right, -1 to 1; titles with lists alike stand near to each other"),
+        Column("x", "float", "place from left to right, -1 to 1; titles with lists alike are near each other"),
         Column("y", "float", "place from bottom to top, -1 to 1"),
     ),
     "metrics": (
@@ -99,8 +99,8 @@ DERIVED: dict[str, tuple[Column, ...]] = {
     "hubs": (
         *_MOVIE,
         Column("n_ratings", "int", "its number of accepted ratings"),
-        Column("on_lists", "bigint", "lists that it stands on"),
-        Column("at_the_top", "bigint", "lists that it stands on in the first place"),
+        Column("on_lists", "bigint", "lists that it is on"),
+        Column("at_the_top", "bigint", "lists that it leads"),
         Column("list_length", "bigint", "movies on its own list"),
     ),
     "mutual_pairs": (

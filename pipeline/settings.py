@@ -188,12 +188,6 @@ class NeighboursSettings(Section):
     min_support: int = Field(
         ge=0, le=2**31 - 1, description="ratings that a title needs to be recommended; any title can be looked up"
     )
-    search: Literal["exact", "approximate"] = Field(
-        description="approximate: only titles with long vectors are candidates (docs/choices.md)"
-    )
-    recall: Number = Field(
-        ge=0.5, le=1, description="approximate: share of the exact lists to find; the manifest records the share found"
-    )
     query_block: int = Field(
         ge=1, le=2**20, description="titles that a task answers at once: memory per task grows with it"
     )

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-# Per protocol: number of favourites and length of the lists that are told, and the pair that the rest is told of.
+# Per protocol: number of favourites and length of the lists that are shown, and the pair that the rest is shown for.
 ASKED: dict[str, tuple[list[tuple[int | None, int]], tuple[int | None, int]]] = {
     "strangers": ([(1, 10), (3, 10), (5, 10), (10, 10)], (5, 10)),
     "histories": ([(None, 10), (None, 20), (None, 50), (None, 100)], (None, 20)),
@@ -47,9 +47,9 @@ class Results:
 
 
 class Standing(NamedTuple):
-    """What is served beside the best yardstick, in one measure.
+    """The served lists compared with the best baseline, in one measure.
 
-    lead: by what share it is above, negative where it is below. side: 'above', 'below', or 'level' where the yardstick
+    lead: by what share it is above, negative if it is below. side: 'above', 'below', or 'level' if the baseline
     lies within the 95 % interval of what is served.
     """
 
@@ -94,5 +94,5 @@ def ranking(results: Results, row: Standing) -> list[Measure]:
 
 
 def favourites_in_words(n: int | None) -> str:
-    """Return a number of favourites in words; None stands for a user's whole history."""
+    """Return a number of favourites in words; None means a user's whole history."""
     return f"{n} favourite{'s' * (n > 1)}" if n else "whole histories"

@@ -10,7 +10,7 @@ FILE_WIDTH = 140  # columns where the output goes to a file or a pipe
 
 
 def console(*, stderr: bool = False, terminal: bool | None = None) -> Console:
-    """Return a console; terminal tells what the process cannot see for itself when its output passes through a pipe."""
+    """Return a console; terminal: whether the output ends in one, which a process cannot see through a pipe."""
     wide = Console(stderr=stderr, force_terminal=terminal)
     if not wide.is_terminal and "COLUMNS" not in os.environ:
         wide = Console(stderr=stderr, force_terminal=False, width=FILE_WIDTH)
@@ -18,7 +18,7 @@ def console(*, stderr: bool = False, terminal: bool | None = None) -> Console:
 
 
 def table(headings: list[str], rows: list[tuple], title: str | None = None) -> Table:
-    """Return rows as a table: text as it stands, never markup; numbers to the right; nothing for null."""
+    """Return rows as a table: text is never markup; numbers to the right; nothing for null."""
     drawn = Table(title=title and escape(title), title_justify="left")
     for heading, *column in zip(headings, *rows, strict=True):
         number = any(isinstance(value, int | float) for value in column)

@@ -59,7 +59,6 @@ HOW = {
     "docs/choices.md": {
         "benchmarks/likes.sh": EXHAUSTIVE,
         "./spark-submit.sh jobs/evaluate.py --set evaluation.protocol=strangers": EXHAUSTIVE,
-        "./spark-submit.sh benchmarks/approximate.py --set data.dir=DIR": EXHAUSTIVE,
         "./spark-submit.sh jobs/tune.py --protocol strangers --budget 10": EXHAUSTIVE,
     },
     "docs/cluster.md": {

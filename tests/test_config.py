@@ -62,7 +62,6 @@ def test_mvp_overlay_is_the_outline():
         ("likes.weight=loud", ["likes.weight", "constant", "graded"]),
         ("neighbours.k=0", ["neighbours.k", "1"]),
         ("neighbours.k=40000", ["neighbours.k", "32767"]),
-        ("neighbours.search=fast", ["neighbours.search", "exact", "approximate"]),
         ("gates.skip=[ranks]", ["gates.skip", "'ranks'", "coverage, hubs, live_quality, live_rows"]),
         ("gates.skip=coverage", ["gates.skip", "list"]),
         ("data.more_ratings=[a, 1]", ["data.more_ratings", "list of paths"]),

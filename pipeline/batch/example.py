@@ -12,7 +12,7 @@ from pipeline.serving.tables import recommendations_table
 
 
 def show_example(run: Run, folder: Path) -> None:
-    """Print ten recommendations from a release for the configured favourites, and how to go on."""
+    """Print ten recommendations from a release for the configured favourites, and the next commands."""
     with contextlib.closing(Recommender(folder)) as recommender:
         movies = recommender.example(run.config.example.favourites)
         favourites = [named(movie) for movie in movies]

@@ -16,7 +16,7 @@ from pipeline.release import store
 
 
 class Ended:
-    """How a run stands when it ends, however far it came."""
+    """How a run ended, however far it came."""
 
     def __init__(self) -> None:
         self.config: Settings | None = None
@@ -66,7 +66,7 @@ class Ended:
 
 
 def in_one_line(error: Exception) -> str:
-    """Return what an error says to the operator: a mistake as it stands, anything else with where the rest is."""
+    """Return what an error says to the operator: a mistake in its own words, any other with where its details are."""
     if isinstance(error, PipelineError):
         return str(error)
     log = os.environ.get("PIPELINE_LOG", "Spark's log")

@@ -108,7 +108,7 @@ class Run:
         self._record_settings()
 
     def done_before(self, stage: str) -> bool:
-        """Tell whether the run that is gone on with finished this stage, from the same inputs; say so."""
+        """Return whether the resumed run finished this stage, from the same inputs, and say so."""
         if stage not in self.build.manifest.get("finished", []) or not self.build.same_inputs():
             return False
         self.say(f"{stage:<11} was finished by the run before (--fresh starts over)")
@@ -236,12 +236,12 @@ class Run:
         if found := self.build.manifest.get("changes"):
             self.say(f"{'changes':<11} {changes_in_words(found)}")
             titles = [f"{row['title']} {row['n_before']} > {row['n_after']}" for row in found["movers"]]
-            self.say(f"{'':<11} most moved, by lists on whose first ten they stand: {'; '.join(titles) or 'none'}")
+            self.say(f"{'':<11} most moved, by lists that have them in the first ten: {'; '.join(titles) or 'none'}")
         return folder
 
     def log(self, **fields: Any) -> None:
         """Append a line of JSON to the run's log, beside Spark's, and to run.jsonl in the release in the making; where
-        the disk does not take it, the run goes on without."""
+        the disk does not take it, the run continues without it."""
         line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **fields}) + "\n"
         places = [Path(log).with_suffix(".jsonl")] if (log := os.environ.get("PIPELINE_LOG")) else []
         places += [self.build.path / "run.jsonl"] if self._build and self.build.path.exists() else []
@@ -255,7 +255,7 @@ class Run:
         return self._build.manifest if self._build else {}
 
     def say(self, text: str) -> None:
-        """Print a line for the operator, as it stands."""
+        """Print a line for the operator, never as markup."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

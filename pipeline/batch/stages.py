@@ -16,8 +16,8 @@ from pipeline.evaluation import metrics, report
 from pipeline.evaluation.experiment import Data, measured_split, splits
 from pipeline.model.als import fit, item_factors_table
 from pipeline.model.catalogue_map import catalogue_map
-from pipeline.model.lists import Learned, exactly, lists, write_lists
-from pipeline.model.neighbours import NEIGHBOURS, movies_sample, recall_of
+from pipeline.model.lists import Learned, write_lists
+from pipeline.model.neighbours import NEIGHBOURS
 from pipeline.model.popularity import popular
 from pipeline.release import store
 
@@ -66,7 +66,7 @@ def ingest(run: Run) -> tuple[DataFrame, DataFrame, DataFrame]:
 
 
 def numbered_ids(run: Run, inputs: Inputs) -> tuple[DataFrame, DataFrame]:
-    """Return the integers that stand for ids that are text, numbered_items and numbered_users, persisted.
+    """Return the integers for ids that are text, numbered_items and numbered_users, persisted.
 
     An item keeps the number that it has in a published release of the same warehouse, so that links, sessions and
     comparisons of releases stay right.
@@ -104,7 +104,7 @@ def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
 def build_neighbours(
     run: Run, ratings: DataFrame, movies: DataFrame, words: DataFrame, item_factors: DataFrame
 ) -> DataFrame:
-    """Return the neighbours table, saved; where the search was approximate, its recall goes into the manifest."""
+    """Return the neighbours table, saved."""
     config = run.config
     if run.done_before("neighbours"):
         return run.read("neighbours")
@@ -114,15 +114,10 @@ def build_neighbours(
         n_rows, support = run.saved["neighbours"]["rows"], config.neighbours.min_support
         if not n_rows:
             raise PipelineError(
-                f"no movie has a neighbour: on lists stand movies of neighbours.min_support={support} ratings or more "
-                f"alone; lower it with --set neighbours.min_support=RATINGS, or bring more data to {config.data.dir}"
+                f"no movie has a neighbour: none has enough ratings to be recommended (neighbours.min_support="
+                f"{support}); lower it with --set neighbours.min_support=N, or add ratings to {config.data.dir}"
             )
         stage.note = f"{n_rows:,} neighbours, {config.neighbours.similarity}"
-        if config.neighbours.search == "approximate":
-            exact = lists(exactly(config), learned, movies_sample(movies, "measure"))
-            recall = recall_of(neighbours, exact)
-            run.build.record("metrics", {f"approximate lists, recall@{config.neighbours.k} of the exact": recall})
-            stage.note += "" if recall is None else f", recall {recall:.3f} of the exact"
         learned.forget()
     run.finish("neighbours")
     return neighbours

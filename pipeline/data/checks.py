@@ -66,7 +66,7 @@ def checked_movies(
     )
     unnamed = F.concat(F.lit("Movie "), F.trim("movie_id")) if items is None else _text_id("movie_id")
     raw_title = F.coalesce(F.nullif(F.trim("title"), F.lit("")), unnamed)
-    year = F.nullif(F.expr("try_cast(year as smallint)"), F.lit(0))  # 0 stands for none
+    year = F.nullif(F.expr("try_cast(year as smallint)"), F.lit(0))  # 0 means none
     parsed = movies.frame.select(
         F.expr("try_cast(movie_id as int)").alias("movie_id"),
         (raw_title if plain_titles else display_title(raw_title)).alias("title"),
@@ -87,7 +87,7 @@ def checked_movies(
     reason = (
         F.when(F.col("malformed"), "wrong number of fields")
         .when(F.col("movie_id").isNull(), unfit)
-        .when(~first, "movie id stands here a second time")
+        .when(~first, "movie id is here a second time")
     )
     columns = ["movie_id", "title", "year", "genres", "raw_title", "item_id"]
     return parsed.select(*columns, reason.alias("reason"), *PLACE)
@@ -100,7 +100,7 @@ def checked_ratings(
     """Check the ratings against the catalogue's ids (known: movie_id, item_id); a row per row read.
 
     users: numbered_users where ids are text, None where they are 32-bit integers.
-    user_id int, movie_id int, rating float (stars; of events how many the row stands for, 1 where it does not say),
+    user_id int, movie_id int, rating float (stars; of events the row's number of them, 1 if it does not say),
     rated_at timestamp (UTC; null when not given), reason string (null: accepted), then the row's place. Refused: wrong
     number of fields, unfit ids, ratings outside [min_rating, max_rating] or no numbers, events of 0 or less,
     timestamps outside 1970 to 2100, movies that are not in the catalogue, and all but the latest rating of a movie by a
@@ -134,7 +134,7 @@ def checked_ratings(
     ).when(F.col("known").isNull(), "movie is not in the catalogue")
     columns = ["user_id", "movie_id", "rating", "rated_at", "reason", *PLACE]
     parsed = parsed.withColumn("reason", reason)
-    # The text is kept for refused rows only: what is persisted stays small. Ids that are text stand nowhere else.
+    # The text is kept for refused rows only: what is persisted stays small. Ids that are text are nowhere else.
     sound = parsed.where("reason is null")
     if events:
         sound = sound.withColumns({"row": F.lit(None).cast("string"), "reason": F.lit(None).cast("string")})
@@ -157,7 +157,7 @@ def require_sound(
 
     more: files of data.more_ratings, whose stars say nothing about whether the data set has any.
     Raises PipelineError when none is accepted, or when more than the given share was refused, those aside that a later
-    rating takes the place of.
+    rating supersedes.
     """
     stars = F.when(~F.col("file").isin(more or []), F.col("rating"))
     figures = [F.count("*").alias("n_rows"), F.min(stars).alias("lowest"), F.max(stars).alias("highest")]
@@ -168,14 +168,14 @@ def require_sound(
     refused = sum(unfit.values())
     if 2 * sum(n for reason, n in unfit.items() if "is not a 32-bit integer" in reason) > total:
         raise PipelineError(
-            f"{folder}: most ids of users or movies are no 32-bit integers; to keep ids as they stand: "
+            f"{folder}: most ids of users or movies are no 32-bit integers; to keep ids as text: "
             "--set data.ids=string"
         )
     worst = "; ".join(f"{n:,} x {reason}" for reason, n in sorted(unfit.items(), key=lambda item: -item[1])[:3])
     if refused > max_rejected_share * total:
         raise PipelineError(
             f"{folder}: {refused:,} of {total:,} ratings are unfit ({worst}), more than "
-            f"data.max_rejected_share={max_rejected_share:g} allows; mend the file, or allow more with "
+            f"data.max_rejected_share={max_rejected_share:g} allows; fix the file, or allow more with "
             "--set data.max_rejected_share=SHARE"
         )
     if not accepted:
@@ -356,7 +356,7 @@ def _identified(rows: DataFrame, known: DataFrame, users: DataFrame | None) -> D
 
 
 def _unreadable(users: DataFrame | None) -> Column:
-    """Return why a row cannot be told whose and about which movie it is; may be gone on with .when(...)."""
+    """Return why a row does not say whose it is or about which movie; continue it with .when(...)."""
     unfit = "is not a 32-bit integer" if users is None else f"is empty or longer than {MAX_ID} characters"
     return (
         F.when(F.col("malformed"), "wrong number of fields")

@@ -26,7 +26,7 @@ def checked_titles(titles: Rows, linked: DataFrame) -> DataFrame:
 
     imdb_id string, title_type string, runtime_minutes int, imdb_genres array<string>, reason string (null: accepted),
     then the row's place. \\N means that IMDb does not know. Refused: wrong number of fields, a runtime that is no whole
-    number up to MAX_MINUTES, a title that stands there a second time. A runtime of 0 means nothing.
+    number up to MAX_MINUTES, a title that is there a second time. A runtime of 0 means nothing.
     """
     minutes, nothing = F.expr("try_cast(runtime_minutes as int)"), F.array().cast("array<string>")
     sound = _known("runtime_minutes").isNull() | F.coalesce(minutes.between(0, MAX_MINUTES), F.lit(False))
@@ -145,6 +145,6 @@ def _known(column: str) -> Column:
 
 
 def _misplaced() -> Column:
-    """Return the reason to refuse a row whose form or title is wrong; go on with .when(...)."""
+    """Return the reason to refuse a row whose form or title is wrong; continue it with .when(...)."""
     first = F.row_number().over(Window.partitionBy("imdb_id").orderBy("malformed", "file", "position")) == 1
-    return F.when(F.col("malformed"), "wrong number of fields").when(~first, "title stands here a second time")
+    return F.when(F.col("malformed"), "wrong number of fields").when(~first, "title is here a second time")

@@ -50,7 +50,7 @@ class Rows(NamedTuple):
 class Mapping(NamedTuple):
     """What an input that is not MovieLens' calls its columns and files: data.columns and data.files.
 
-    columns: what may stand for a column of ours, in order of preference. stars: whether ratings need a rating.
+    columns: names of the input for a column of ours, in order of preference. stars: whether ratings need a rating.
     """
 
     columns: dict[str, list[str]]
@@ -221,17 +221,17 @@ def read_imdb(spark: SparkSession, directory: str, given: str) -> Rows | None:
     """Return the imdb table that jobs/enrich_imdb.py wrote, with the types of schemas.IMDB and without places; None
     where data.imdb names none and data.dir has none. Raises PipelineError for what is no such table."""
     place = imdb_place(directory, given)
-    mend = f"make it with ./spark-submit.sh jobs/enrich_imdb.py --set data.dir={directory}"
+    fix = f"make it with ./spark-submit.sh jobs/enrich_imdb.py --set data.dir={directory}"
     if not _found(spark, place):
         if given:
-            raise PipelineError(f"{place}: there is no such table; {mend} --set data.imdb={place}")
+            raise PipelineError(f"{place}: there is no such table; {fix} --set data.imdb={place}")
         return None
     try:
         frame = spark.read.parquet(place)
     except (AnalysisException, Py4JJavaError) as error:
-        raise PipelineError(f"{place}: this is not a Parquet table that Spark can read; {mend}") from error
+        raise PipelineError(f"{place}: this is not a Parquet table that Spark can read; {fix}") from error
     if frame.dtypes != [(column.name, column.type) for column in schemas.IMDB]:
-        raise PipelineError(f"{place}: this is no table of the form that jobs/enrich_imdb.py writes; {mend}")
+        raise PipelineError(f"{place}: this is no table of the form that jobs/enrich_imdb.py writes; {fix}")
     return Rows(frame.dropDuplicates(["imdb_id"]), None)
 
 
@@ -328,7 +328,7 @@ def _first_line(spark: SparkSession, path: str) -> str | None:
 
 
 def _first_lines(spark: SparkSession, paths: list[str]) -> list[tuple[str, str]]:
-    """Return files, sorted, each as a path that Spark reads as it stands, and its first line; in one pass over all."""
+    """Return files, sorted, each as a path that Spark reads literally, and its first line; in one pass over all."""
     if not paths:
         return []
     lines = spark.read.text([_as_it_stands(path) for path in paths]).select(
@@ -367,7 +367,7 @@ def _read_text(
         raise PipelineError(f"{where}: the file is empty, or begins with an empty line")
     fields = layout.columns or _fields(first, layout, columns, mapping)
     _require(fields, table, where, columns, mapping)
-    if layout.columns is None:  # what is not ours may have any name, also one that stands here twice
+    if layout.columns is None:  # columns that are not ours may have any name, and a name may repeat
         fields = [name if name in columns else f"other {place}" for place, name in enumerate(fields)]
     lines, blocks = _lines(spark, path)
     schema = ", ".join(f"`{name}` string" for name in [*fields, "malformed"])
@@ -430,7 +430,7 @@ def _read_parquet(spark: SparkSession, path: str, table: str, columns: list[str]
 
 
 def _column(name: str) -> Column:
-    """Return the column of this name, whatever stands in it."""
+    """Return the column of this name, whatever characters it has."""
     return F.col(f"`{name.replace('`', '``')}`")
 
 

@@ -35,7 +35,7 @@ def random(training: Training) -> Score:
 
 
 def popularity(training: Training) -> Score:
-    """Most liked first, whoever asks."""
+    """Most liked first, the same for everybody."""
     liked = np.asarray(training.likes.sum(axis=0)).ravel()
     return lambda favourites: np.broadcast_to(liked, favourites.shape).copy()
 

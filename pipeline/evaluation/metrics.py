@@ -44,7 +44,7 @@ def per_request(
     ndcg: binary gain, ideal over min(k, targets) (Jarvelin and Kekalainen 2002). recall: found targets over all
     targets. hit_rate: any target found. mrr: 1 / rank of the first. novelty: mean of -log2 of a movie's share of
     the ratings. popularity_share: share of the list among the 1 % of the catalogue with most ratings. diversity: 1
-    minus the mean genre cosine of pairs. hub_share: share of the list that stands in over a tenth of these lists.
+    minus the mean genre cosine of pairs. hub_share: share of the list that is in over a tenth of these lists.
     least_support, median_support: of the number of ratings in the list.
     """
     discount = 1 / np.log2(np.arange(2, k + 2))

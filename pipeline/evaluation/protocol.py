@@ -24,7 +24,7 @@ class Requests(NamedTuple):
 
     users: int64 [n]; favourites: n int32 arrays; targets: n int32 arrays, likes that are not favourites; seen: n int32
     arrays, what the user has rated besides and must not be counted, out of the list before it is cut.
-    A user may stand in several requests, one per draw.
+    A user may have several requests, one per draw.
     """
 
     users: np.ndarray

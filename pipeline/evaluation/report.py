@@ -88,13 +88,13 @@ def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) 
 
 
 def verdict(results: Results) -> list[str]:
-    """Return a line per protocol, number of favourites and measure: the served lists against the best yardstick."""
+    """Return a line per protocol, number of favourites and measure: the served lists beside the best baseline."""
     lines = []
     for row in standings(results):
         side, asked = "above" if row.lead > 0 else "**below**", favourites_in_words(row.n_favourites)
         lines.append(
             f"- {row.protocol}, {asked}: {LABELS[row.metric]}@{row.k} {row.served.value:.4f} "
-            f"({row.served.ci_low:.4f} to {row.served.ci_high:.4f}), {abs(row.lead):.1%} {side} the best yardstick, "
+            f"({row.served.ci_low:.4f} to {row.served.ci_high:.4f}), {abs(row.lead):.1%} {side} the best baseline, "
             f"{row.rival.model} ({row.rival.value:.4f})"
         )
     return lines or ["- too few users with enough likes to measure anything"]

@@ -75,7 +75,7 @@ def open_study(config: Settings, name: str, space: dict, folder: Path, inputs: l
         storage=JournalStorage(JournalFileBackend(str(journal))),
         load_if_exists=True,
         direction="maximize",
-        # The better half goes on to the next fold or share of the users.
+        # The better half is measured on the next fold or share of the users.
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
     )
     seed = config.evaluation.seed + len(study.trials)

@@ -18,7 +18,7 @@ ANGLE = 0.8  # how coarsely t-SNE sees what is far away: as good a map as with 0
 
 
 def catalogue_map(neighbours: DataFrame, movies: DataFrame, *, titles: int) -> pa.Table:
-    """Return the catalogue_map table: a place for each of the titles that most ratings stand behind.
+    """Return the catalogue_map table: a place for each of the titles with the most ratings.
 
     neighbours, movies: the tables. One row per movie_id, at most titles, rising; movies without ratings or without a
     list have none, and there is no row at all where fewer than FEWEST are left or where all lists are the same. Runs
@@ -41,7 +41,7 @@ def list_vectors(
     """Return the movies, rising, and the list of each as a sparse row of length 1, float64 [movies, all on the lists].
 
     A neighbour counts with its similarity in units of the first one's, a movie itself with 1: so those are alike that
-    stand on each other's list, and those on whose lists the same movies stand. Similarities below 0 count nothing.
+    are on each other's list, and those with the same movies on their lists. Similarities below 0 count nothing.
     """
     ids, rows = np.unique(movie_ids, return_inverse=True)
     best = np.zeros(len(ids))

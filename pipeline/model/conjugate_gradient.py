@@ -207,7 +207,7 @@ def _beside(
 
 
 def _placed(side: int) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    """Return what puts places in the stead of the ids in others."""
+    """Return the function that replaces the ids in others by places."""
 
     def place(likes: pa.Table, factors: pa.Table) -> pa.Table:
         if not len(likes):

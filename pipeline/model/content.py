@@ -64,7 +64,7 @@ def _genre_vectors(genres: list[list[str]]) -> np.ndarray:
     rows = np.repeat(np.arange(len(genres)), [len(movie) for movie in genres])
     columns = np.array([column[name] for movie in genres for name in movie], int)
     matrix = sp.csr_matrix((np.ones(len(rows)), (rows, columns)), (len(genres), len(names)))
-    matrix.data[:] = 1  # also of one that stands there twice
+    matrix.data[:] = 1  # also if it is there twice
     weighted = matrix.multiply(np.log(len(genres) / np.maximum(matrix.sum(axis=0).A1, 1))).tocsr()
     if len(names) <= GENRE_COLUMNS:
         return unit_rows(weighted.toarray())

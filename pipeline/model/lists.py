@@ -6,17 +6,10 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipeline.config import Settings, changed
+from pipeline.config import Settings
 from pipeline.model.als import fit, item_factors_table, likes_table
 from pipeline.model.content import Content, content, movie_words
-from pipeline.model.neighbours import (
-    Search,
-    cut_of,
-    longest_candidates,
-    movies_sample,
-    neighbours_table,
-    write_neighbours,
-)
+from pipeline.model.neighbours import Search, cut_of, neighbours_table, write_neighbours
 from pipeline.model.spectral import (
     KNOBS,
     Spectrum,
@@ -42,19 +35,12 @@ def write_lists(config: Settings, learned: "Learned", files: TaskFiles) -> DataF
 
 
 def _search(config: Settings, learned: "Learned") -> Search:
-    """Return the search for a configuration's lists; an approximate one has fewer candidates. Runs Spark jobs."""
-    knobs = config.neighbours
+    """Return the search for a configuration's lists. Runs Spark jobs."""
     vectors, pairs = _vectors(config, learned)
     n_movies, length = vectors.agg(F.count("*"), F.max(F.size("candidate"))).head()
-    candidates = learned.movies.where(learned.movies.n_ratings >= knobs.min_support)
-    cut = cut_of(knobs, n_queries=n_movies, n_candidates=n_movies, length=length, cores=learned.cores)
-    search = Search(vectors, candidates, cut, pairs=pairs)
-    if knobs.search == "exact":
-        return search
-    exact = neighbours_table(search._replace(only=movies_sample(vectors, "set")), k=knobs.k)
-    longest = longest_candidates(vectors, candidates, exact, recall=knobs.recall).toArrow()
-    cut = cut_of(knobs, n_queries=n_movies, n_candidates=longest.num_rows, length=length, cores=learned.cores)
-    return Search(vectors, vectors.sparkSession.createDataFrame(longest), cut, pairs=pairs)
+    candidates = learned.movies.where(learned.movies.n_ratings >= config.neighbours.min_support)
+    cut = cut_of(config.neighbours, n_queries=n_movies, n_candidates=n_movies, length=length, cores=learned.cores)
+    return Search(vectors, candidates, cut, pairs=pairs)
 
 
 def _vectors(config: Settings, learned: "Learned") -> tuple[DataFrame, DataFrame | None]:
@@ -75,11 +61,6 @@ def _vectors(config: Settings, learned: "Learned") -> tuple[DataFrame, DataFrame
             residual=config.spectral.residual,
         )
     return learned.ratings.sparkSession.createDataFrame(vectors, VECTORS), pairs
-
-
-def exactly(config: Settings) -> Settings:
-    """Return the configuration with an exact search."""
-    return changed(config, {"neighbours.search": "exact"})
 
 
 class Learned:
@@ -144,7 +125,7 @@ class Learned:
                 self._drop(pieces)
             piece = make()
             pieces[key] = piece.persist() if isinstance(piece, DataFrame) else piece
-        pieces[key] = pieces.pop(key)  # the latest used stands last
+        pieces[key] = pieces.pop(key)  # the latest used is last
         return pieces[key]
 
     @staticmethod

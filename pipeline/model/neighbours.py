@@ -15,7 +15,6 @@ from pipeline.settings import NeighboursSettings
 
 SLACK = 16  # neighbours beyond k: rounding then hardly ever hides one of the best k behind the last one found
 TILE = 512  # queries and items that faiss multiplies at once: their products, 1 MiB, stay near the processor
-SAMPLE = 1000  # movies whose exact lists an approximate search is set by, and others that it is measured by
 PAIRS_AT_ONCE = 65_536  # pairs whose vectors are gathered at a time
 PAIR_COLUMNS = ("pair_movies", "pair_ids", "pair_similarities")
 
@@ -136,32 +135,6 @@ def _search_plan(
     return lists.repartitionById(cut.query_blocks, "query_block"), merge
 
 
-def movies_sample(vectors: DataFrame, purpose: str, size: int = SAMPLE) -> DataFrame:
-    """Return movie_id of so many movies, the same on every run; another sample for another purpose."""
-    return vectors.select("movie_id").orderBy(F.xxhash64(F.lit(purpose), "movie_id"), "movie_id").limit(size)
-
-
-def longest_candidates(vectors: DataFrame, candidates: DataFrame, exact: DataFrame, *, recall: float) -> DataFrame:
-    """Return movie_id of the candidates with the longest vectors, so many that they are a share recall of exact lists.
-
-    exact: lists of a sample of the movies. A large inner product takes a long vector, and where lengths differ much
-    (spectral, whitened), most candidates are too short for any list: an exact search among the others is the
-    approximate one. Where all vectors are equally long (cosine) it wins nothing, and keeps recall all the same.
-    """
-    lengths = vectors.select("movie_id", F.vector_norm("candidate").alias("length"))
-    lengths = lengths.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
-    listed = exact.select(F.col("neighbour_id").alias("movie_id")).join(lengths, "movie_id", how="inner")
-    least = listed.agg(F.percentile("length", 1 - recall).alias("least"))
-    return lengths.crossJoin(F.broadcast(least)).where("length >= least").select("movie_id")
-
-
-def recall_of(lists: DataFrame, exact: DataFrame) -> float | None:
-    """Return the share of exact lists that is in lists as well, None when they are empty. Runs a Spark job."""
-    pair = ["movie_id", "neighbour_id"]
-    found = exact.select(*pair).join(lists.select(*pair, F.lit(1).alias("found")), pair, how="left")
-    return found.agg(F.count("found") / F.count("*")).head()[0]
-
-
 def cut_of(knobs: NeighboursSettings, *, n_queries: int, n_candidates: int, length: int, cores: int) -> Cut:
     """Return how to cut a search. length: of the vectors.
 
@@ -195,7 +168,7 @@ class Lists:
         self.best = np.empty((len(ids), 0), np.float32)
 
     def merge(self, ids: np.ndarray, similarities: np.ndarray) -> None:
-        """Take the best of other items into account, as they stand in Lists. ids int32, similarities float32 [q, m]."""
+        """Merge the best of other items, in the form of Lists. ids int32, similarities float32 [q, m]."""
         if self.best.size:
             ids = np.hstack([self.best_ids, ids])
             similarities = np.hstack([self.best, similarities])
@@ -243,7 +216,7 @@ class TopK(Lists):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the best k of a block's best by inner product alone, [q, m], and of the pairs with these items.
 
-        Nothing else can be among the best: pairs only add, and what stands in no pair is beaten by its own list.
+        Nothing else can be among the best: pairs only add, and an item in no pair is beaten by its own list.
         """
         position = np.minimum(np.searchsorted(item_ids, pairs.ids), len(item_ids) - 1)
         here = item_ids[position] == pairs.ids
@@ -371,7 +344,7 @@ def _unpacked_pairs(batch: pa.RecordBatch, query_ids: np.ndarray, row: int) -> P
 
 
 def _unpacked_lists(batch: pa.RecordBatch, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ids, best_ids and similarities of a row of PACKED_LISTS, as they stand in Lists."""
+    """Return ids, best_ids and similarities of a row of PACKED_LISTS, in the form of Lists."""
     buffers = [batch.column(name)[row].as_buffer() for name in ("ids", "best_ids", "similarities")]
     ids, best_ids, similarities = map(np.frombuffer, buffers, (np.int32, np.int32, np.float32))
     return ids, best_ids.reshape(len(ids), -1), similarities.reshape(len(ids), -1)

@@ -95,8 +95,8 @@ def spectral_vectors(
     p_j = ((n_j + shrinkage) / (0.05 * users))^popularity_exponent. The first term is the shrunk share of i's likers
     who like j; ks / (k + s) takes back the directions in which all tastes agree, as the linear autoencoders EASE and
     EDLAE do (Steck 2019, 2020). What the eigenpairs leave out is small, where ks / (k + s) is about s: residual times
-    all of A'A comes from co_occurrences, and what of it is counted here already is taken off. The second term stands
-    in for likes that a little-known movie does not have: same is the inner product of the genres, and year and words
+    all of A'A comes from co_occurrences, less the part that is counted here. The second term
+    replaces likes that a little-known movie does not have: same is the inner product of the genres, and year and words
     times those of the years and of the words of described.
     """
     scale, popular = _weights(known, popularity_exponent)

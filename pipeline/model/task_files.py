@@ -43,7 +43,7 @@ class TaskFiles:
             yield pa.RecordBatch.from_pydict({"attempt": [name]})
 
     def _options(self) -> dict[str, Any]:
-        # Hardly a similarity stands there twice: a dictionary of all of them would take half as much again.
+        # Similarities hardly repeat: a dictionary of them would take half as much again.
         coded = [field.name for field in self.schema if not pa.types.is_floating(field.type)]
         return {"compression": "zstd", "use_dictionary": coded, "write_page_index": True, "store_schema": False}
 

@@ -137,7 +137,7 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> str:
         if not store.RELEASE_ID.fullmatch(release_id) or manifest["release_id"] != release_id:
             raise ValueError("its folder is not named for the release")
         if store.time_of(release_id) > datetime.now(UTC) + timedelta(days=1):
-            raise ValueError("its id lies in the future: later releases could not be told from older ones")
+            raise ValueError("its id is in the future: later releases would seem older")
         for expected in noted.values():
             if type(expected["bytes"]) is not int or expected["bytes"] < 0:
                 raise ValueError("its manifest has a size that is no number of bytes")
@@ -154,7 +154,7 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> str:
 
 
 def _require_answer(check: Callable[[Path], object], folder: Path) -> None:
-    """Raise ValueError if the release in the folder does not stand the check."""
+    """Raise ValueError if the release in the folder does not pass the check."""
     try:
         check(folder)
     except PipelineError as error:

@@ -14,7 +14,7 @@ from pipeline.config import PipelineError, RefusedError
 DATABASE = "serving.duckdb"
 SPILL = ".spill-"  # how the name of a folder begins that a build writes to what does not fit into memory
 MAY_BE_MISSING = ("catalogue_map", "metrics")  # left out on purpose: the release then has them without rows
-SETTINGS = {  # macros that stand for numbers of the configuration, and what they are
+SETTINGS = {  # macros that return numbers of the configuration, and what they are
     "popularity_weight": "How much does popularity count beside the lists?",
     "bound": "What do the gates of this name hold the tables to?",
 }
@@ -98,7 +98,7 @@ def build_database(
         connection.execute(f"create macro bound(name) as case name {cases} end")
         _comment(connection)
         run_gates(connection, release, skip=skip, live=live)
-        # Closing writes what is left, too, but says nothing of a disk that is full.
+        # Closing also writes what is left, but does not report a full disk.
         connection.execute("checkpoint")
     return sizes
 

@@ -54,7 +54,7 @@ def export(release: Path, path: Path, k: int | None = None) -> Written:
     Raises PipelineError when the ending is unknown, k is below 1, or the file cannot be written.
     """
     if path.suffix not in FORMS:
-        raise PipelineError(f"{path}: the ending tells the form; give one of {', '.join(FORMS)}")
+        raise PipelineError(f"{path}: the name's ending chooses the form; give one of {', '.join(FORMS)}")
     if k is not None and k < 1:
         raise PipelineError(f"-k {k}: a list has at least one neighbour")
     if path.is_dir():

@@ -108,7 +108,7 @@ def numbered_before(warehouse: Path) -> tuple[list[Path], int]:
     """Return the published releases whose item ids are text, and the largest number that they gave to an item."""
     folders, largest = [], 0
     for release_id in published_ids(warehouse):
-        with contextlib.suppress(PipelineError):  # the other releases have the numbers of a damaged one, too
+        with contextlib.suppress(PipelineError):  # the other releases also have the numbers of a damaged one
             folder = releases_dir(warehouse) / release_id
             if number := read_manifest(folder).get("largest_movie_id"):
                 folders.append(folder)
@@ -168,7 +168,7 @@ def sweep(warehouse: Path) -> None:
 def retire(warehouse: Path, keep: int) -> list[str]:
     """Remove all releases except the newest and the live one; return the ids of the removed. keep: 0 keeps all.
 
-    A release is hidden as a whole before its files are removed. A reader that has its database open can go on reading.
+    A release is hidden as a whole before its files are removed. A reader that has its database open can still read.
     Raises PipelineError if a release cannot be removed.
     """
     try:

@@ -214,7 +214,7 @@ class Recommender:
 
     def _by_lists(self, asked: Sequence[Wanted]) -> list[Found]:
         """Return for each of these favourites and k what the recommend macro does where the lists give k movies, and
-        no rows where it would fall back; and the movies that stand in any of the rows."""
+        no rows where it would fall back; and the movies that are in any of the rows."""
         found = shares.first_rows(self._rows, asked)
         movies = self._movies(set().union(*map(_named_in, found)))
         return [(rows, movies) for rows in found]

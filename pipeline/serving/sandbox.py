@@ -167,7 +167,7 @@ def require_query(connection: duckdb.DuckDBPyConnection, statement: str) -> None
 
 
 def is_table(node: dict) -> bool:
-    """Return whether the node of a parsed statement names a table; `describe x` and `show x` do so, too."""
+    """Return whether the node of a parsed statement names a table, as `describe x` and `show x` also do."""
     if node.get("type") == "SHOW_REF":
         return node["show_type"] != "SHOW_SPECIAL" and not node["query"]  # SHOW_SPECIAL: show tables, show databases
     return node.get("type") == "BASE_TABLE"

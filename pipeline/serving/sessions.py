@@ -1,6 +1,6 @@
 """What visitors leave on the server, in a SQLite file of its own: named sessions, and thumbs that become ratings.
 
-No accounts: whoever has a session's link, which nobody can guess, has the session. docs/privacy.md says what is kept.
+No accounts: a person with a session's link has the session. Links cannot be guessed. docs/privacy.md says what is kept.
 """
 
 import contextlib
@@ -132,7 +132,7 @@ class Stored(NamedTuple):
 
 
 class Rating(NamedTuple):
-    """One rating in MovieLens form, movie_id as it stands in the input; timestamp: seconds since 1970."""
+    """One rating in MovieLens form, movie_id as in the input; timestamp: seconds since 1970."""
 
     user_id: int
     movie_id: int | str
@@ -253,7 +253,7 @@ class Sessions:
     def wipe(self) -> None:
         """Delete everything, and give the space back.
 
-        The file itself stays: a server that has it open would go on in the deleted one.
+        The file itself stays: a server that has it open would keep writing to the deleted one.
         """
         if not self._exists():
             return
@@ -307,19 +307,19 @@ class Sessions:
             raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> PipelineError:
-        mend = "make its folder writable, or choose another with --set sessions.path=FILE"
+        fix = "make its folder writable, or choose another with --set sessions.path=FILE"
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-            mend = "it is damaged or holds no sessions; move it away, or choose another with --set sessions.path=FILE"
+            fix = "it is damaged or holds no sessions; move it away, or choose another with --set sessions.path=FILE"
         elif "locked" in str(error):
-            mend = "another process is writing for too long; try again"
-        return PipelineError(f"{self.path}: {getattr(error, 'strerror', None) or error}; {mend}")
+            fix = "another process is writing for too long; try again"
+        return PipelineError(f"{self.path}: {getattr(error, 'strerror', None) or error}; {fix}")
 
 
 def ratings_of(feedback: list[Feedback], *, worst: float, best: float) -> list[Rating]:
     """Return what thumbs say in stars: one rating per user_id and movie_id, in the order of feedback, then movie_id.
 
     A thumb up is worth the best rating, a thumb down the worst. A favourite that the visitor's thumbs were given for is
-    worth the best, too, dated by the latest of them, unless it has a thumb of its own.
+    also worth the best, dated by the latest of them, unless it has a thumb of its own.
     """
     of_users: dict[int, dict[int, Rating]] = {}
     for row in feedback:
@@ -338,7 +338,7 @@ def write_ratings(ratings: list[Rating], out: Path) -> Path:
     """Write ratings in MovieLens form to a .csv file, or to ratings.csv in a folder, and return the file.
 
     A reader sees the file from before or the new one, whole. Raises PipelineError where it cannot be written, and where
-    a file stands that holds other ratings than those of visitors: that is somebody's data set.
+    a file holds other ratings than those of visitors: that is somebody's data set.
     """
     path = out if out.suffix == ".csv" else out / "ratings.csv"
     try:

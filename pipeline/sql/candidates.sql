@@ -1,6 +1,6 @@
 -- Which movies could answer these requests, and how well? The one definition of the ranking.
 -- requests int[][]: favourites (movie ids) of each request; ids that the catalogue does not know are passed over.
--- dislikes int[]: movies whose lists count against what stands on them, in all requests; they are no candidates.
+-- dislikes int[]: movies whose lists count against the movies on them, in all requests; they are no candidates.
 -- One row per request, movie: request (position in requests, from 1), movie_id, tier, score, reasons.
 --   tier 1   score by neighbours, see listed.sql; positive. Only where a favourite has a list
 --   tier 2   fills up lists that are too short: summed popularity in the genres of the favourites

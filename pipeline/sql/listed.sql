@@ -6,7 +6,7 @@
 --   movie_id
 --   score       sum of the similarities on the favourites' lists, less those on the lists of dislikes, and of
 --               popularity_weight() times popularity
---   popularity  score of the movie in popularity for the whole catalogue; null when it does not stand there
+--   popularity  score of the movie in popularity for the whole catalogue; null if it is not there
 --   reasons     favourites on whose list the movie is, {favourite_id, weight: similarity}; null when on none
 create or replace macro listed(requests, dislikes := []) as table
 with

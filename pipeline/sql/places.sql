@@ -1,4 +1,4 @@
--- Where do the best-known titles stand on the map, and how are they coloured?
+-- Where are the best-known titles on the map, and how are they coloured?
 -- Parameter: number of genres that have a colour of their own, int.
 -- One row per movie on the map, better-known first: movie_id, title, year, genres, n_ratings, x, y, genre.
 --   genre  the first of the movie's genres, where it is one of those that come first most often, else 'other'

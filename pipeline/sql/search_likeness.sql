@@ -8,7 +8,7 @@ case
     when jaro_winkler_similarity(left(name, length(text) + 1), text) < 0.75 then 0.0
     else 0.9 * greatest(
         1 - damerau_levenshtein(name, text) / greatest(length(name), length(text)),
-        -- a name that goes on after the text, typed with a typo: as long as it should be, a letter more, or one less
+        -- a name longer than the text, typed with a typo: as long as it should be, a letter more, or one less
         0.85 * (1 - least(
             damerau_levenshtein(left(name, length(text)), text) / length(text),
             damerau_levenshtein(left(name, length(text) - 1), text) / length(text),

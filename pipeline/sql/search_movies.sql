@@ -43,7 +43,7 @@ placed as (
 by_words as (
     select
         movie_id, n_ratings, wanted, place,
-        -- where the first word is in the middle of a name, the rest of the name may go on like the text
+        -- if the first word is in the middle of a name, the rest of the name may continue like the text
         if(place > 1, substr(key, place), key) as part,
         case
             when words = wanted_words then 1.0

@@ -1,4 +1,4 @@
--- Which movies stand on this movie's own list?
+-- Which movies are on this movie's own list?
 -- movie int: a movie id. k: at most so many.
 -- One row per rank: rank (1 is best), movie_id, title, year, genres, similarity, item_id.
 -- Empty when it has no list.

@@ -44,7 +44,7 @@ shortlist as (
     -- up to 50 movies on the other side of a join DuckDB reads only their lists, not all
     qualify place <= if(variety > 0, 4 * k, k)
 ),
--- How alike are two titles on the shortlist? Their similarity in units of the best one on the list it stands on.
+-- How alike are two titles on the shortlist? Their similarity in units of the best one on its list.
 alike as (
     select picked_id, movie_id, likeness
     from (

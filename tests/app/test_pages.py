@@ -109,7 +109,7 @@ def test_a_visitor_searches_a_film_and_goes_on_from_neighbour_to_neighbour(mappe
         "1. Toy Story 2 (1999)", "2. Amélie (Le Fabuleux destin) (2001)", "3. The Matrix (1999)", "4. Emma (1996)",
     ]  # fmt: skip
     assert [bar.proto.value for bar in page.get("progress")] == [100, 33, 16, 0]
-    assert "Toy Story (1995) and its list stand out" in texts(page)
+    assert "Toy Story (1995) and its list are highlighted" in texts(page)
     assert "Animation · Comedy · ★ 3.9 of 5 by 200 people" in texts(page)
     page.button(key="near-5").click().run()
     assert page.query_params["movie"] == "5"
@@ -198,16 +198,16 @@ def measures(served):
 @pytest.mark.parametrize(
     ("served", "words", "warned"),
     [
-        (0.3, "20.0% **above** the best yardstick, EASE, *200*", False),
-        (0.255, "**level** with the best yardstick, EASE, *200*", False),
-        (0.2, "20.0% **below** the best yardstick, EASE, *200*", True),
+        (0.3, "20.0% **above** the best baseline, EASE, *200*", False),
+        (0.255, "**level** with the best baseline, EASE, *200*", False),
+        (0.2, "20.0% **below** the best baseline, EASE, *200*", True),
     ],
 )
 def test_the_evaluation_is_told_honestly(tmp_path, monkeypatch, served, words, warned):
     publish(tmp_path, metrics=measures(served))
     page = opened(releases_page, tmp_path, monkeypatch)
     assert words in texts(page)
-    assert ("Below the best yardstick in 2 of 2" in texts(page)) == warned
+    assert ("Below the best baseline in 2 of 2" in texts(page)) == warned
     assert cells(page, "Model")[-1] == "random" and len(page.get("vega_lite_chart")) == 1
 
 

@@ -196,7 +196,7 @@ def test_movies_that_cannot_be_are_rejected(spark, tmp_path):
     rejected = checks.rejected_table((checked, read)).orderBy("line").collect()
     assert [(row.line, row.reason) for row in rejected] == [
         (5, "movie id is not a 32-bit integer"),
-        (6, "movie id stands here a second time"),
+        (6, "movie id is here a second time"),
         (7, "wrong number of fields"),
     ]
     assert [row[0] for row in movies(spark, folder)] == [1, 2, 3]

@@ -106,7 +106,7 @@ def test_broken_rows_are_rejected_with_reason_and_line(enrich, tmp_path):
     settings = ["data.max_rejected_share=0.95"]
     assert [(row["imdb_id"], row["imdb_votes"]) for row in enrich(titles, ratings, *settings)] == [("tt0000001", None)]
     rejected = pq.read_table(tmp_path / "data" / "imdb.rejected.parquet").to_pylist()
-    minutes, second = "runtime is not a number of minutes", "title stands here a second time"
+    minutes, second = "runtime is not a number of minutes", "title is here a second time"
     assert sorted((row["file"].rpartition("/")[2], row["line"], row["reason"]) for row in rejected) == [
         ("title.basics.tsv.gz", 3, minutes), ("title.basics.tsv.gz", 4, minutes),
         ("title.basics.tsv.gz", 5, "wrong number of fields"), ("title.basics.tsv.gz", 6, second),

@@ -1,4 +1,4 @@
-"""Requests, measures and yardsticks, against values worked by hand; and that bulk and single ranking agree."""
+"""Requests, measures and baselines, against values worked by hand; and that bulk and single ranking agree."""
 
 import math
 
@@ -159,14 +159,14 @@ def test_every_share_of_two_lists_counts_the_common_ones():
     np.testing.assert_allclose(metrics.overlap([ids(1, 2, 3)], [ids(3, 4, 1)], 3), [2 / 3])
 
 
-def test_report_says_where_a_yardstick_is_better(tmp_path):
+def test_report_says_where_a_baseline_is_better(tmp_path):
     rows = [
         metrics.Measure("strangers", model, 5, metric, 10, value, value - 0.01, value + 0.01)
         for model, value in (("served", 0.2), ("EASE, 200", 0.25), ("random", 0.01))
         for metric in ("ndcg", "recall", "novelty", "least_support", "median_support", "coverage")
     ]
     text = report.write_report(tmp_path, rows, data="toy", command="a command").read_text()
-    assert "20.0% **below** the best yardstick, EASE, 200 (0.2500)" in text
+    assert "20.0% **below** the best baseline, EASE, 200 (0.2500)" in text
     assert (tmp_path / "evaluation" / "coverage.png").exists() and "in the strength that" in text
     empty = report.write_report(tmp_path / "none", [], data="toy", command="a command").read_text()
     assert "too few users" in empty and "![" not in empty

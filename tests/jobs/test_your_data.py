@@ -295,7 +295,7 @@ def test_unfit_rows_of_a_shop_say_why(spark, tmp_path):
         (5, f"user {empty}"), (6, f"user {empty}"), (7, f"movie {empty}"), (8, "movie is not in the catalogue"),
         (9, "rating is not a number"), (10, "count is not above 0, up to 1,000,000,000"),
         (11, "count is not above 0, up to 1,000,000,000"), (12, time), (13, time), (14, "wrong number of fields"),
-        (4, f"movie {empty}"), (5, f"movie {empty}"), (6, "movie id stands here a second time"),
+        (4, f"movie {empty}"), (5, f"movie {empty}"), (6, "movie id is here a second time"),
         (3, "movie is not in the catalogue"),
     ]  # fmt: skip
 

@@ -15,10 +15,7 @@ from pipeline.model.neighbours import (
     Search,
     TopK,
     cut_of,
-    longest_candidates,
-    movies_sample,
     neighbours_table,
-    recall_of,
     write_neighbours,
 )
 from pipeline.model.task_files import ROWS, TaskFiles
@@ -122,27 +119,6 @@ def test_pieces_make_the_same_lists_to_the_last_bit(spark):
     whole, *cut = ([tuple(r) for r in neighbours_table(Search(frame, frame, c), k=20).collect()] for c in cuts)
     assert len(whole) == 400 * 20
     assert cut == [whole, whole]
-
-
-@pytest.mark.parametrize(("spread", "most"), [(1.0, 0.5), (0.0, 1.0)])
-def test_candidates_with_long_vectors_have_the_recall_that_was_asked_for(spark, spread, most):
-    """Clusters of vectors, with lengths that differ much as those of spectral vectors do, and with about equal ones.
-
-    The candidates are chosen by the exact lists of some movies, and measured by those of others."""
-    rng = np.random.default_rng(6)
-    vectors = rng.standard_normal((12, 16))[rng.integers(0, 12, 600)] + rng.standard_normal((600, 16)) / 2
-    vectors *= np.exp(spread * rng.standard_normal((600, 1)))
-    frame = spark.createDataFrame([(i, v.tolist(), v.tolist()) for i, v in enumerate(vectors)], SCHEMA).persist()
-    search = Search(frame, frame, Cut(2, 2))
-    chosen, others = (movies_sample(frame, purpose, 200) for purpose in ("set", "measure"))
-    kept = longest_candidates(frame, frame, neighbours_table(search._replace(only=chosen), k=20), recall=0.9).persist()
-    lists = neighbours_table(search._replace(candidates=kept), k=20)
-    rows = [(row.movie_id, row["rank"]) for row in lists.collect()]
-    assert rows == sorted(rows) and len(rows) == 600 * 20
-    assert 0.85 < recall_of(lists, neighbours_table(search._replace(only=others), k=20)) < 0.97
-    longest = np.argsort(-np.linalg.norm(vectors, axis=1))[: kept.count()]
-    assert {row.movie_id for row in kept.collect()} == set(longest.tolist())
-    assert kept.count() < most * 600
 
 
 @pytest.mark.parametrize("pieces", [1, 3])

@@ -1,4 +1,4 @@
--- Which titles rose and fell the most, by the number of lists on whose first ten they stand?
+-- Which titles rose and fell the most, by the number of lists that have them in the first ten?
 -- Parameter: n, titles of either kind. Rows, the greatest rise first: movie_id, title, year, n_before, n_after.
 with
 old_places as (select neighbour_id as movie_id, count(*) as n from before.neighbours where rank <= 10 group by all),

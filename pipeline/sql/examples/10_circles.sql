@@ -1,4 +1,4 @@
--- Which films stand on the lists of just those films that stand on their own?
+-- Which films are on the lists of just those films that are on their own?
 with
 mutual as (
     select movie_id from mutual_pairs

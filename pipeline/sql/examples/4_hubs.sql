@@ -1,4 +1,4 @@
--- Which films stand on the most lists?
+-- Which films are on the most lists?
 select
     title, year, n_ratings, count(*) as lists,
     count(*) filter (where rank = 1) as at_the_top

@@ -1,6 +1,6 @@
 -- Does the map hold an unknown movie, a movie twice, or a place that is no finite number?
 -- One row per offending movie_id: problem.
-select format('movie {} stands {} times on the map, at {}', movie_id, count(*), list([x, y])) as problem
+select format('movie {} is {} times on the map, at {}', movie_id, count(*), list([x, y])) as problem
 from catalogue_map
 group by movie_id
 having count(*) > 1

@@ -1,6 +1,6 @@
 -- Does a list hold its own movie, a movie twice, an unknown movie, or one with less than the minimum support?
 -- One row per offending pair or movie: problem.
-select format('neighbour {} of movie {} stands {} times', neighbour_id, movie_id, count(*)) as problem
+select format('neighbour {} of movie {} appears {} times', neighbour_id, movie_id, count(*)) as problem
 from neighbours
 group by movie_id, neighbour_id
 having count(*) > 1

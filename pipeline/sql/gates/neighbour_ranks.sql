@@ -2,7 +2,7 @@
 -- One row per entry that does not follow from the one before it in order of movie_id, rank: problem.
 with
 -- Without an order, lag() sees the rows as they lie, which is the order they are stored in: no sort of all pairs.
--- Rows that lie otherwise are found, too: whatever the order, every row must follow from another.
+-- In any order of rows: every row must follow from another.
 followed as (
     select
         *,

@@ -1,4 +1,4 @@
--- On how many lists does each movie stand, and how long is its own?
+-- On how many lists is each movie, and how long is its own?
 create or replace view hubs as
 with
 listed as (

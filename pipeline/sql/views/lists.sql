@@ -1,4 +1,4 @@
--- Which movies stand on which movie's list, by title?
+-- Which movies are on which movie's list, by title?
 create or replace view lists as
 select
     neighbours.movie_id, movies.title, movies.year, rank,

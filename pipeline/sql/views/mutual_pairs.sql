@@ -1,4 +1,4 @@
--- Which two movies stand on each other's list?
+-- Which two movies are on each other's list?
 create or replace view mutual_pairs as
 select
     there.movie_id, there.title, there.year, there.rank,

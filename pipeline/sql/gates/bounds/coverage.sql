@@ -1,4 +1,4 @@
--- Do fewer than gates.min_coverage of the titles that may be recommended stand on any list?
+-- Do fewer than gates.min_coverage of the titles that may be recommended on any list?
 -- One row when they do: problem.
 select format('{} of {} titles, {:.3f}', n_listed, n_titles, n_listed / n_titles) as problem
 from (
