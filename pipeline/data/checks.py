@@ -168,8 +168,7 @@ def require_sound(
     refused = sum(unfit.values())
     if 2 * sum(n for reason, n in unfit.items() if "is not a 32-bit integer" in reason) > total:
         raise PipelineError(
-            f"{folder}: most ids of users or movies are no 32-bit integers; to keep ids as text: "
-            "--set data.ids=string"
+            f"{folder}: most ids of users or movies are no 32-bit integers; to keep ids as text: --set data.ids=string"
         )
     worst = "; ".join(f"{n:,} x {reason}" for reason, n in sorted(unfit.items(), key=lambda item: -item[1])[:3])
     if refused > max_rejected_share * total:
