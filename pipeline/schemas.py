@@ -46,8 +46,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "neighbours": (
         Column("movie_id", "int", "the movie whose list this is"),
         Column("neighbour_id", "int", "a movie that goes with it; never itself"),
-        Column("rank", "smallint", "position in the list; 1 is best, no holes; ties in order of neighbour_id"),
-        Column("similarity", "float", "inner product of the two movies' vectors; cosine lies in [-1, 1]"),
+        Column("rank", "smallint", "position in the list by similarity; 1 is best, no holes; ties by neighbour_id"),
+        Column(
+            "similarity", "float", "how alike the two are, the same both ways: 1 for a movie and itself, 0: not at all"
+        ),
+        Column("weight", "float", "what the neighbour counts if the movie is a favourite: recommend adds these up"),
     ),
     "popularity": (
         Column("genre", "string", "genre, or '*' for the whole catalogue"),
@@ -156,6 +159,7 @@ UNITS = {
     "rank": "position, from 1",
     "rank_back": "position, from 1",
     "similarity": "none",
+    "weight": "none",
     "score": "share of users",
     "x": "none",
     "y": "none",

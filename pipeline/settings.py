@@ -216,11 +216,16 @@ class SpectralSettings(Section):
     words: Number = Field(
         ge=0, le=1e6, description="weight of the same tags and IMDb's words, in units of the same genres"
     )
+    agreement: Share = Field(description="share of a similarity that is lost if two titles have no genre in common")
 
 
 class PopularitySettings(Section):
     titles_per_genre: int = Field(ge=1, le=32767, description="length of each genre's fallback list")
-    weight: Number = Field(ge=0, le=1e6, description="what a score gains if everybody likes the title. 0: nothing")
+    weight: Number = Field(
+        ge=0,
+        le=1e6,
+        description="what a score gains if everybody likes the title and it has the favourites' genres. 0: nothing",
+    )
 
 
 class MapSettings(Section):

@@ -189,7 +189,7 @@ MOVIES = [
 ]
 MOVIES = [(*movie, str(movie[0])) for movie in MOVIES]  # item_id
 NEIGHBOURS = [
-    # movie_id, neighbour_id, rank, similarity
+    # movie_id, neighbour_id, rank, similarity, which is the weight as well where a row has none
     (1, 2, 1, 0.75), (1, 6, 2, 0.25), (1, 5, 3, 0.125), (1, 7, 4, -0.5),
     (3, 5, 1, 0.375), (3, 6, 2, 0.25), (3, 1, 3, 0.125),
     (5, 3, 1, 0.5), (5, 1, 2, 0.25),
@@ -212,6 +212,7 @@ def fill(build: Build, **tables: list[tuple]) -> Build:
     rows["item_factors"] = [(movie, [1.0, 0.5]) for movie in (1, 2, 3, 5)]
     rows |= tables
     rows["movies"] = [movie if len(movie) > 9 else (*movie, str(movie[0])) for movie in rows["movies"]]  # item_id
+    rows["neighbours"] = [row if len(row) > 4 else (*row, row[3]) for row in rows["neighbours"]]  # weight
     for table, content in rows.items():
         write_table(build.path, table, content)
     build.record("inputs", [{"path": "/data/ratings.csv", "bytes": 1, "sha256": "0"}])

@@ -20,7 +20,7 @@ from pipeline.model.spectral import (
     weighted_likes,
 )
 from pipeline.model.task_files import TaskFiles
-from pipeline.model.vectors import cosine_vectors, whitened_vectors
+from pipeline.model.vectors import Scales, cosine_vectors, whitened_vectors
 from pipeline.schemas import VECTORS
 
 
@@ -36,22 +36,22 @@ def write_lists(config: Settings, learned: "Learned", files: TaskFiles) -> DataF
 
 def _search(config: Settings, learned: "Learned") -> Search:
     """Return the search for a configuration's lists. Runs Spark jobs."""
-    vectors, pairs = _vectors(config, learned)
+    vectors, scales, pairs = _vectors(config, learned)
     n_movies, length = vectors.agg(F.count("*"), F.max(F.size("candidate"))).head()
     candidates = learned.movies.where(learned.movies.n_ratings >= config.neighbours.min_support)
     cut = cut_of(config.neighbours, n_queries=n_movies, n_candidates=n_movies, length=length, cores=learned.cores)
-    return Search(vectors, candidates, cut, pairs=pairs)
+    return Search(vectors, candidates, cut, scales, pairs=pairs)
 
 
-def _vectors(config: Settings, learned: "Learned") -> tuple[DataFrame, DataFrame | None]:
-    """Return the vectors whose inner products are the similarities, and the pairs that add to them, if any."""
+def _vectors(config: Settings, learned: "Learned") -> tuple[DataFrame, Scales | None, DataFrame | None]:
+    """Return the vectors whose inner products are the scores, the Scales of these, if any, and the pairs that add."""
     if config.neighbours.similarity == "whitened":
-        return whitened_vectors(learned.item_factors(config), whitening=config.neighbours.whitening), None
+        return *whitened_vectors(learned.item_factors(config), whitening=config.neighbours.whitening), None
     if config.neighbours.similarity == "cosine":
-        return cosine_vectors(learned.item_factors(config)), None
+        return cosine_vectors(learned.item_factors(config)), None, None
     weights = vars(config.spectral)
     known = learned.spectrum(config)
-    vectors = spectral_vectors(known, learned.content(), **{name: weights[name] for name in KNOBS})
+    vectors, scales = spectral_vectors(known, learned.content(), **{name: weights[name] for name in KNOBS})
     pairs = None
     if config.spectral.residual:
         pairs = co_occurrences(
@@ -60,7 +60,7 @@ def _vectors(config: Settings, learned: "Learned") -> tuple[DataFrame, DataFrame
             popularity_exponent=config.spectral.popularity_exponent,
             residual=config.spectral.residual,
         )
-    return learned.ratings.sparkSession.createDataFrame(vectors, VECTORS), pairs
+    return learned.ratings.sparkSession.createDataFrame(vectors, VECTORS), scales, pairs
 
 
 class Learned:

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from pipeline import schemas
 from pipeline.model.blas import faiss
 from pipeline.model.task_files import TaskFiles
+from pipeline.model.vectors import Scales
 from pipeline.settings import NeighboursSettings
 
 SLACK = 16  # neighbours beyond k: rounding then hardly ever hides one of the best k behind the last one found
@@ -24,6 +25,7 @@ NEIGHBOURS = pa.schema(
         ("neighbour_id", pa.int32()),
         ("rank", pa.int16()),
         ("similarity", pa.float32()),
+        ("weight", pa.float32()),
     ]
 )
 PACKED_LISTS = "query_block int, ids binary, best_ids binary, similarities binary"
@@ -42,19 +44,21 @@ class Search(NamedTuple):
 
     vectors: movie_id, query, candidate array<float>. candidates: movie_id of the movies that may be recommended.
     only: movie_id of the movies whose lists are wanted, None for all. pairs: movie_id, ids (int32) and similarities
-    (float32, 0 or more) packed as binary: the similarity of single pairs on top of their inner product.
+    (float32, 0 or more) packed as binary: the score of single pairs on top of their inner product. scales: of the
+    scores; None: the score is the similarity and the weight.
     """
 
     vectors: DataFrame
     candidates: DataFrame
     cut: Cut
+    scales: Scales | None = None
     only: DataFrame | None = None
     pairs: DataFrame | None = None
 
 
 def neighbours_table(search: Search, *, k: int) -> DataFrame:
-    """Return the neighbours table: for every movie i the k candidates j with the largest query_i'candidate_j, plus
-    the similarity of their pair.
+    """Return the neighbours table: for every movie i the k candidates j with the largest score, query_i'candidate_j
+    plus the score of their pair, in the order of their similarity.
 
     One row per movie_id, rank; sorted so within a partition, and partitions follow movie_id. No movie is its
     own neighbour; ties come in order of neighbour_id; a list is shorter than k only when the candidates are.
@@ -67,7 +71,8 @@ def neighbours_table(search: Search, *, k: int) -> DataFrame:
     Memory of a task's Python, with q queries, c candidates and p pairs per block: 4 r (q + 2c) + 24 q (k + SLACK)
     + 50 p bytes, and twice a batch of Spark's: spark.sql.execution.arrow.maxBytesPerBatch and one pair of
     blocks, 4 r (q + c). Memory of its JVM: the piece. Of the second step's Python: 32 q k bytes, and twice a batch of
-    Spark's, lists of 8 q k. None of these grows with n; movie ids alone are broadcast whole.
+    Spark's, lists of 8 q k. None of these grows with n; movie ids and
+    Scales, 40 bytes per movie and 4 per column of genres, alone are sent whole.
     """
     table, lists = _search_plan(search, k)
     return table.mapInArrow(lists, schemas.spark_schema("neighbours"))
@@ -83,7 +88,7 @@ def _search_plan(
     search: Search, k: int
 ) -> tuple[DataFrame, Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]]:
     """Return the last table of the search, and the function that makes NEIGHBOURS of its partitions."""
-    vectors, candidates, cut, only, pairs = search
+    vectors, candidates, cut, scales, only, pairs = search
     recommendable = vectors.join(F.broadcast(candidates.select("movie_id")), "movie_id", how="left_semi")
     wanted = vectors if only is None else vectors.join(F.broadcast(only), "movie_id", how="left_semi")
     # Only ids pass through the one task that numbers them.
@@ -112,7 +117,7 @@ def _search_plan(
             yield block, best[block]
 
     def search_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return (lists.as_batch() for _, lists in searched(batches))
+        return (lists.as_batch(scales) for _, lists in searched(batches))
 
     def search_piece(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return (lists.packed(block) for block, lists in searched(batches))
@@ -125,7 +130,7 @@ def _search_plan(
                 lists = best.setdefault(batch.column("query_block")[row].as_py(), Lists(ids, k))
                 lists.merge(best_ids, similarities)
         for block in sorted(best):
-            yield best[block].as_batch()
+            yield best[block].as_batch(scales)
 
     if cut.pieces == 1:
         return queries.crossJoin(F.broadcast(items)), search_all
@@ -181,12 +186,19 @@ class Lists:
         columns = [pa.array([block], pa.int32()), *(pa.array([array], pa.binary()) for array in arrays)]
         return pa.RecordBatch.from_arrays(columns, names=["query_block", "ids", "best_ids", "similarities"])
 
-    def as_batch(self) -> pa.RecordBatch:
+    def as_batch(self, scales: Scales | None = None) -> pa.RecordBatch:
         """Return the lists as rows of the neighbours table, sorted by movie_id, rank."""
-        real = np.isfinite(self.best)
-        rank = np.broadcast_to(np.arange(1, self.best.shape[1] + 1, dtype=np.int16), self.best.shape)
-        movie = np.broadcast_to(self.ids[:, None], self.best.shape)
-        columns = [movie[real], self.best_ids[real], rank[real], self.best[real]]
+        ids, similarities, weights = self.best_ids, self.best, self.best
+        if scales is not None:
+            similarities, weights = scales.applied(self.ids, ids, self.best)
+            order = np.lexsort((ids, -similarities), axis=1)
+            ids, similarities, weights = (
+                np.take_along_axis(values, order, axis=1) for values in (ids, similarities, weights)
+            )
+        real = np.isfinite(similarities)
+        rank = np.broadcast_to(np.arange(1, ids.shape[1] + 1, dtype=np.int16), ids.shape)
+        movie = np.broadcast_to(self.ids[:, None], ids.shape)
+        columns = [movie[real], ids[real], rank[real], similarities[real], weights[real]]
         return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=NEIGHBOURS)
 
 

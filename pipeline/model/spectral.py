@@ -1,4 +1,4 @@
-"""Spectral vectors and co-occurrences: how much more the people who like one movie like another than people do."""
+"""Spectral similarity: what the likers of two movies share, beyond what all tastes share, and what that counts."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,15 +9,16 @@ import scipy.sparse as sp
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipeline.config import PipelineError
 from pipeline.model.content import Content
-from pipeline.model.vectors import as_lists, as_matrix
+from pipeline.model.vectors import Scales, as_lists, as_matrix
 
 LIKES_PER_BLOCK = 1_000_000  # likes that one task holds, about 80 bytes each
 MOVIES_PER_BLOCK = 8192  # rows that are added up in one task, or weighed at once
 PAIR_LIKES_PER_BLOCK = 50_000  # likes whose pairs one task counts
 MOVIES_PER_PART = 2048  # movies whose pairs are added up in one task
 PAIRED_LIKES = 2000  # of a user's likes so many are paired with each other: the pairs grow with the square
-KNOBS = ("damping", "popularity_exponent", "residual", "content", "year", "words")  # that spectral_vectors takes
+KNOBS = ("damping", "popularity_exponent", "residual", "content", "year", "words", "agreement")  # of spectral_vectors
 PAIRS_PER_MOVIE = 2048  # co-occurrences that a movie keeps, the largest
 
 
@@ -27,13 +28,12 @@ class Spectrum(NamedTuple):
     With x_ui the weight of a like, d_u = sum_i x_ui^2, w_u = (d_u / median d)^-user_exponent, n_i = sum_u w_u x_ui^2
     and A_ui = sqrt(w_u) x_ui / sqrt(n_i + shrinkage):
 
-    movies: movie_id of the catalogue, int32 [n], rising; support, likers: n_i and the number of users, float64 [n];
-    axes, values: the eigenpairs of A'A, float64 [n, rank] and [rank]; n_users.
+    movies: movie_id of the catalogue, int32 [n], rising; support: n_i, float64 [n]; axes, values: the eigenpairs of
+    A'A, float64 [n, rank] and [rank]; n_users.
     """
 
     movies: np.ndarray
     support: np.ndarray
-    likers: np.ndarray
     axes: np.ndarray
     values: np.ndarray
     n_users: int
@@ -57,12 +57,13 @@ def spectrum(item_factors: DataFrame, weighted: DataFrame, movies: DataFrame, *,
     (1 million movies of rank 64: 0.5 GB per array), a task up to four of 4 bytes each and LIKES_PER_BLOCK likes.
     """
     ids = movies.select("movie_id").orderBy("movie_id").toArrow().column("movie_id").to_numpy().astype(np.int32)
-    sums = [F.sum(F.col("weight") * F.col("weight")).alias("support"), F.count("*").cast("double").alias("likers")]
+    sums = [F.sum(F.col("weight") * F.col("weight")).alias("support"), F.count("*").alias("likes")]
     liked = weighted.groupBy("movie_id").agg(*sums).orderBy("movie_id").toArrow()
-    support, likers = (_at(ids, liked, name) for name in ("support", "likers"))
+    support, n_likes = np.zeros(len(ids)), int(liked.column("likes").to_numpy().sum())
+    support[np.searchsorted(ids, liked.column("movie_id").to_numpy())] = liked.column("support").to_numpy()
     n_users = weighted.agg(F.count_distinct("user_id")).head()[0]
     scale = 1 / np.sqrt(support + shrinkage)
-    blocks = _user_blocks(weighted, LIKES_PER_BLOCK, int(likers.sum()))
+    blocks = _user_blocks(weighted, LIKES_PER_BLOCK, n_likes)
 
     factors = item_factors.toArrow().combine_chunks()
     vectors = as_matrix(factors.column("factors").combine_chunks())
@@ -71,7 +72,7 @@ def spectrum(item_factors: DataFrame, weighted: DataFrame, movies: DataFrame, *,
     basis = np.linalg.qr(basis)[0]
     basis = np.linalg.qr(_power_step(blocks, ids, scale, basis))[0]
     values, rotation = np.linalg.eigh(_projected_gram(blocks, ids, scale, basis))
-    return Spectrum(ids, support, likers, basis @ rotation, np.maximum(values, 0), n_users, shrinkage)
+    return Spectrum(ids, support, basis @ rotation, np.maximum(values, 0), n_users, shrinkage)
 
 
 def spectral_vectors(
@@ -84,37 +85,54 @@ def spectral_vectors(
     content: float,
     year: float,
     words: float,
-) -> pa.Table:
-    """Return movie_id, query, candidate for every movie of the catalogue; query_i'candidate_j says how much more a
-    person who likes i likes j than people do on the whole:
+    agreement: float,
+) -> tuple[pa.Table, Scales]:
+    """Return movie_id, query, candidate for every movie of the catalogue, and the Scales of their inner products.
 
-        similarity(i, j) = sum_s v_i v_j (ks / (k + s) - residual s) ((n_j + shrinkage) / (n_i + shrinkage))^0.5 p_j
-                           + content * same(i, j) * sqrt(share of users who like j) / (n_i + shrinkage)
+    similarity(i, j) = sum_s v_i v_j (ks / (k + s) - residual s) + content * same(i, j) * g_i g_j
 
-    over the eigenpairs (s, v), with k = damping * the largest s, and
-    p_j = ((n_j + shrinkage) / (0.05 * users))^popularity_exponent. The first term is the shrunk share of i's likers
-    who like j; ks / (k + s) takes back the directions in which all tastes agree, as the linear autoencoders EASE and
-    EDLAE do (Steck 2019, 2020). What the eigenpairs leave out is small, where ks / (k + s) is about s: residual times
-    all of A'A comes from co_occurrences, less the part that is counted here. The second term
-    replaces likes that a little-known movie does not have: same is the inner product of the genres, and year and words
-    times those of the years and of the words of described.
+    over the eigenpairs (s, v), with k = damping * the largest s and g_i = (n_i + shrinkage)^-0.5. ks / (k + s) takes
+    back the directions in which all tastes agree, as the linear autoencoders EASE and EDLAE do (Steck 2019, 2020).
+    What the eigenpairs leave out is small, where ks / (k + s) is about s: residual times all of A'A comes from
+    co_occurrences, less the part that is counted here. The second term replaces likes that a little-known movie does
+    not have: same is the inner product of the genres, and year and words times those of the years and of the words of
+    described, as likes that both movies have in common.
+
+    times 1 - agreement * (1 - the inner product of the genres), which no number of likes makes up for. It is a shrunk
+    cosine: the same both ways, in [-1, 1], and 1 for a movie and itself, whose shrinkage counts as likes of its own.
+    In a sum of lists a neighbour counts
+
+    weight(i, j) = similarity(i, j) ((n_j + shrinkage) / (n_i + shrinkage))^0.5 p_j,
+    p_j = ((n_j + shrinkage) / (0.05 * users))^popularity_exponent
+
+    the shrunk share of i's likers who like j, with p_j to lean towards better or lesser known movies. Lists hold the
+    movies with the largest geometric mean of the two, agreement aside, so that they serve both.
+
+    Raises PipelineError if content is worth more likes than shrinkage: a similarity could be above 1.
     """
-    scale, popular = _weights(known, popularity_exponent)
+    evidence = content * (1 + year + words)
+    if evidence > known.shrinkage:
+        raise PipelineError(
+            f"spectral.content * (1 + year + words) is {evidence:g}, more than spectral.shrinkage, {known.shrinkage:g}: "
+            f"set spectral.shrinkage to {evidence:g} or more, or spectral.content lower"
+        )
+    scale, pull = _scale_and_pull(known, popularity_exponent)
     values = known.values
     largest = damping * values.max()
     filtered = largest * values / np.maximum(largest + values, 1e-12) - residual * values
-    liked = np.sqrt(known.likers / max(known.n_users, 1))
     alike = ((described.genres, 1.0), (described.years, np.sqrt(year)), (described.words, np.sqrt(words)))
     width = known.axes.shape[1] + sum(columns.shape[1] for columns, _ in alike)
     query, candidate = (np.empty((len(scale), width), np.float32) for _ in range(2))
     for begin in range(0, len(scale), MOVIES_PER_BLOCK):  # all in one piece would be held three times
         rows = slice(begin, begin + MOVIES_PER_BLOCK)
-        axes, same = known.axes[rows], np.hstack([weight * columns[rows] for columns, weight in alike])
-        of_query, of_candidate = (content * scale[rows] ** 2)[:, None], liked[rows, None]
-        query[rows] = np.hstack([axes * filtered * scale[rows, None], same * of_query])
-        candidate[rows] = np.hstack([axes * (popular[rows] / scale[rows])[:, None], same * of_candidate])
+        axes = known.axes[rows] * np.sqrt(np.abs(filtered))
+        same = np.hstack([weight * columns[rows] for columns, weight in alike]) * np.sqrt(content) * scale[rows, None]
+        query[rows] = np.hstack([axes * np.sign(filtered), same])
+        candidate[rows] = np.hstack([axes, same]) * pull[rows, None]
     columns = [pa.array(known.movies), as_lists(query), as_lists(candidate)]
-    return pa.table(columns, names=["movie_id", "query", "candidate"])
+    genres = described.genres.astype(np.float32) if agreement else None
+    scales = Scales(known.movies, np.ones(len(scale)), pull, scale, pull, genres, agreement)
+    return pa.table(columns, names=["movie_id", "query", "candidate"]), scales
 
 
 def pairs_table(weighted: DataFrame) -> DataFrame:
@@ -156,17 +174,18 @@ def pairs_table(weighted: DataFrame) -> DataFrame:
 
 
 def co_occurrences(pairs: DataFrame, known: Spectrum, *, popularity_exponent: float, residual: float) -> DataFrame:
-    """Return movie_id, ids, similarities: of pairs_table, residual * common / (n_i + shrinkage) * p_j, the part of the
-    similarity that spectral_vectors leaves out; a movie's PAIRS_PER_MOVIE largest, packed as there."""
-    scale, popular = _weights(known, popularity_exponent)
+    """Return movie_id, ids, similarities: of pairs_table, residual * common * g_i g_j, the part of the similarity that
+    spectral_vectors leaves out, times the pull of its candidates; a movie's PAIRS_PER_MOVIE largest, packed as there."""
+    scale, pull = _scale_and_pull(known, popularity_exponent)
+    of_candidate = scale * pull
     ids = known.movies
 
     def weigh(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             movies = batch.column("movie_id").to_numpy()
             of_row, others, common = _unpacked_rows(batch, "common")
-            of_query = residual * scale[np.searchsorted(ids, movies)] ** 2
-            similarities = (common * of_query[of_row] * popular[np.searchsorted(ids, others)]).astype(np.float32)
+            of_query = residual * scale[np.searchsorted(ids, movies)]
+            similarities = (common * of_query[of_row] * of_candidate[np.searchsorted(ids, others)]).astype(np.float32)
             order = np.lexsort((others, -similarities, of_row))
             best = np.sort(order[np.arange(len(order)) - np.searchsorted(of_row, of_row) < PAIRS_PER_MOVIE])
             lengths = np.bincount(of_row[best], minlength=len(movies))
@@ -201,10 +220,15 @@ def _binary(values: np.ndarray, lengths: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(lengths), buffers)
 
 
-def _weights(known: Spectrum, popularity_exponent: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return 1 / sqrt(n + shrinkage) and p, float64 [n] each."""
+def _scale_and_pull(known: Spectrum, popularity_exponent: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return g of spectral_vectors, and the pull of each candidate; float64 [n] both.
+
+    A list's movies are chosen by similarity * pull; their weight is similarity * g of the list's movie * pull^2.
+    """
     n = known.support + known.shrinkage
-    return 1 / np.sqrt(n), (n / (0.05 * max(known.n_users, 1))) ** popularity_exponent
+    popular = (n / (0.05 * max(known.n_users, 1))) ** popularity_exponent
+    pull = np.sqrt(np.sqrt(n) * popular)
+    return 1 / np.sqrt(n), pull
 
 
 def _user_blocks(weighted: DataFrame, per_block: int, n_likes: int) -> DataFrame:
@@ -267,10 +291,3 @@ def _block_matrix(likes: pa.Table, ids: np.ndarray, scale: np.ndarray) -> tuple[
     touched, columns = np.unique(rows, return_inverse=True)
     values = (likes.column("weight").to_numpy() * scale[rows]).astype(np.float32)
     return sp.csr_matrix((values, (users, columns)), (users.max() + 1, len(touched))), touched
-
-
-def _at(ids: np.ndarray, table: pa.Table, column: str) -> np.ndarray:
-    """Return the table's column by movie_id at the place of each id, float64 [n]; 0 where the table has no row."""
-    values = np.zeros(len(ids))
-    values[np.searchsorted(ids, table.column("movie_id").to_numpy())] = table.column(column).to_numpy()
-    return values

@@ -131,7 +131,8 @@ def ask_gates(connection: duckdb.DuckDBPyConnection, *, skip: Collection[str] = 
     skip: see run_gates(); live: whether the live release is attached as live.
     """
     bounds = [name for name in bounded_gates() if name not in skip and (live or not name.startswith("live_"))]
-    for name in [*sql.names("gates"), *(f"bounds/{name}" for name in bounds)]:
+    names = [name for name in sql.names("gates") if name != "weights" or has_weights(connection)]
+    for name in [*names, *(f"bounds/{name}" for name in bounds)]:
         statement = sql.statement(f"gates/{name}")
         problems = connection.execute(f"from ({statement.rstrip().rstrip(';')}) limit 3").fetchall()
         # format() of a null is null
@@ -160,6 +161,12 @@ def gates_of(release: Path, *, live: Path | None) -> list[Gate]:
             f"{release / DATABASE}: the gates cannot be asked ({str(error).splitlines()[0]}); "
             "ask about another release: python -m pipeline gates RELEASE_ID"
         ) from error
+
+
+def has_weights(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether a release's neighbours have weights. Before version 0.10.0 the similarity was the weight."""
+    described = connection.execute("describe neighbours").fetchall()
+    return any(name == "weight" for name, *_ in described)
 
 
 def bounded_gates() -> list[str]:

@@ -20,14 +20,14 @@ NESTED = "from exported"
 FLAT = """
     select
         movie_id, title, year, rank, n.movie_id as neighbour_id, n.title as neighbour_title, n.year as neighbour_year,
-        n.similarity as similarity, item_id, n.item_id as neighbour_item_id
+        n.similarity as similarity, item_id, n.item_id as neighbour_item_id, n.weight as weight
     from (select *, unnest(neighbours) as n, generate_subscripts(neighbours, 1)::smallint as rank from exported)
 """
 # By way of text a float gets the fewest digits that say which it is.
 JSON = """
     select movie_id, item_id, title, year, list_transform(neighbours, lambda n: {
         movie_id: n.movie_id, item_id: n.item_id, title: n.title, year: n.year,
-        similarity: n.similarity::varchar::double
+        similarity: n.similarity::varchar::double, weight: n.weight::varchar::double
     }) as neighbours
     from exported
 """
@@ -80,7 +80,10 @@ def export(release: Path, path: Path, k: int | None = None) -> Written:
 
 def _batches(connection: duckdb.DuckDBPyConnection, ids: list[int], columns: str, k: int) -> Batches:
     """Yield queries, each for the columns of the next LISTS_PER_BATCH lists."""
-    statement = f"with exported as ({sql.statement('exported').rstrip().rstrip(';')}) {columns}"
+    # Before releases had weights, the similarity was what a neighbour counted.
+    weights = "*" if database.has_weights(connection) else "*, similarity as weight"
+    lists = sql.statement("exported").rstrip().rstrip(";")
+    statement = f"with neighbours as (select {weights} from main.neighbours), exported as ({lists}) {columns}"
     for begin in range(0, len(ids), LISTS_PER_BATCH):
         part = ids[begin : begin + LISTS_PER_BATCH]
         yield connection.cursor().sql(statement, params=[part[0], part[-1], k])

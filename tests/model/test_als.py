@@ -37,10 +37,13 @@ def test_cosine_vectors_have_length_one_and_zeros_stay(spark):
 
 def test_whitened_inner_products_are_the_formula(spark):
     factors = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
-    vectors = collected(whitened_vectors(factors_frame(spark, factors), whitening=2.0))
+    frame, scales = whitened_vectors(factors_frame(spark, factors), whitening=2.0)
+    vectors = collected(frame)
     gram = factors.T.astype(np.float64) @ factors
     expected = factors @ np.linalg.inv(gram + 2.0 * np.trace(gram) / 4 * np.eye(4)) @ factors.T
     np.testing.assert_allclose(vectors @ vectors.T, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(scales.query_lengths, np.sqrt(np.diag(expected)), rtol=1e-4)
+    assert scales.candidate_lengths is scales.query_lengths and (scales.query_weights == 1).all()
 
 
 def test_gram_matrix_does_not_depend_on_partitions(spark):

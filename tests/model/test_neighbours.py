@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from pipeline import config
+from pipeline import config, schemas
 from pipeline.model.neighbours import (
     NEIGHBOURS,
     Cut,
@@ -19,17 +19,18 @@ from pipeline.model.neighbours import (
     write_neighbours,
 )
 from pipeline.model.task_files import ROWS, TaskFiles
+from pipeline.model.vectors import Scales
 
 SCHEMA = "movie_id int, query array<float>, candidate array<float>"
 
 
 def brute_force(ids, vectors, candidates, k):
-    """All (movie, neighbour, rank, similarity), from the full matrix; whole numbers, so every sum is exact."""
+    """All (movie, neighbour, rank, similarity, weight), from the full matrix; whole numbers, so every sum is exact."""
     similarity = vectors.astype(np.float64) @ vectors.T
     rows = []
     for i, movie in enumerate(ids):
         others = sorted((-similarity[i, j], other) for j, other in enumerate(ids) if j != i and other in candidates)
-        rows += [(movie, other, rank, -value) for rank, (value, other) in enumerate(others[:k], 1)]
+        rows += [(movie, other, rank, -value, -value) for rank, (value, other) in enumerate(others[:k], 1)]
     return rows
 
 
@@ -65,7 +66,9 @@ def test_identical_vectors_are_ties_in_whatever_block_they_stand():
             best.add(ids[begin : begin + block], vectors[begin : begin + block])
         results.append(lists(best.as_batch()))
     assert results[0] == results[1] == results[2]
-    for (movie, neighbour, _, value), (next_movie, next_neighbour, _, next_value) in itertools.pairwise(results[0]):
+    for (movie, neighbour, _, value, _), (next_movie, next_neighbour, _, next_value, _) in itertools.pairwise(
+        results[0]
+    ):
         if movie == next_movie:
             assert (value, -neighbour) > (next_value, -next_neighbour)
     assert len(results[0]) == 30_000
@@ -85,7 +88,20 @@ def test_three_four_five():
     ids, vectors = np.array([1, 2, 3], np.int32), np.array([[3, 4], [6, 8], [5, 0]], np.float32)
     best = TopK(ids[:1], vectors[:1], 2)
     best.add(ids, vectors)
-    assert lists(best.as_batch()) == [(1, 2, 1, 50.0), (1, 3, 2, 15.0)]
+    assert lists(best.as_batch()) == [(1, 2, 1, 50.0, 50.0), (1, 3, 2, 15.0, 15.0)]
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_scores_choose_similarities_order_and_weights_count(spark, pieces):
+    """By score 4, 3 and 2 lead; the similarities, scores in units of both lengths, order them; worked by hand."""
+    vectors = [(1, [1.0], [9.0]), (2, [1.0], [4.0]), (3, [1.0], [6.0]), (4, [1.0], [8.0]), (5, [1.0], [1.0])]
+    lengths = np.array([1.0, 4.0, 8.0, 16.0, 1.0])
+    scales = Scales(np.arange(1, 6), np.full(5, 2.0), lengths, np.full(5, 0.5), np.array([1.0, 2, 3, 4, 5]))
+    frame = spark.createDataFrame(vectors, SCHEMA)
+    rows = neighbours_table(Search(frame, frame.where("movie_id > 1"), Cut(2, 3, pieces), scales), k=3).collect()
+    assert [tuple(row) for row in rows if row.movie_id == 1] == [
+        (1, 2, 1, 0.5, 4.0), (1, 3, 2, 0.375, 9.0), (1, 4, 3, 0.25, 16.0),
+    ]  # fmt: skip
 
 
 def test_vectors_that_are_not_finite_raise():
@@ -107,7 +123,8 @@ def test_table_is_the_same_however_it_was_cut(spark, partitions, query_blocks, i
     table = neighbours_table(Search(frame, candidates, Cut(query_blocks, item_blocks, pieces)), k=12)
     rows = [tuple(row) for row in table.collect()]
     assert rows == brute_force(ids, vectors, {i for i in ids if i % 3 != 0}, 12)
-    assert table.dtypes == [("movie_id", "int"), ("neighbour_id", "int"), ("rank", "smallint"), ("similarity", "float")]
+    kinds = ["int", "int", "smallint", "float", "float"]
+    assert table.dtypes == list(zip(schemas.names("neighbours"), kinds, strict=True))
 
 
 def test_pieces_make_the_same_lists_to_the_last_bit(spark):
@@ -125,7 +142,7 @@ def test_pieces_make_the_same_lists_to_the_last_bit(spark):
 def test_more_blocks_than_movies_and_lists_longer_than_the_catalogue(spark, pieces):
     frame = spark.createDataFrame([(1, [3.0, 4.0], [1.0, 1.0]), (2, [6.0, 8.0], [2.0, 0.0])], SCHEMA)
     rows = neighbours_table(Search(frame, frame, Cut(4, 3, pieces)), k=9).collect()
-    assert [tuple(row) for row in rows] == [(1, 2, 1, 6.0), (2, 1, 1, 14.0)]
+    assert [tuple(row) for row in rows] == [(1, 2, 1, 6.0, 6.0), (2, 1, 1, 14.0, 14.0)]
 
 
 @pytest.mark.parametrize("pieces", [1, 2])

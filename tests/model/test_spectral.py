@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
+from pipeline.config import PipelineError
 from pipeline.model import content, spectral
 from pipeline.model.neighbours import Cut, Search, neighbours_table
 from pipeline.model.vectors import unit_rows
@@ -14,7 +15,8 @@ from pipeline.schemas import VECTORS
 from tests.conftest import ROOT
 from tests.model.test_als import factors_frame
 
-KNOBS = {"damping": 0.3, "popularity_exponent": -0.4, "residual": 0.0, "content": 3.0, "year": 0.5, "words": 2.0}
+KNOBS = {"damping": 0.3, "popularity_exponent": -0.4, "residual": 0.0, "content": 0.5, "year": 0.5, "words": 2.0}
+KNOBS["agreement"] = 0.4
 GENRES = [["A"], ["A", "B"], ["B"], [], ["C"], ["A"]]
 YEARS = [1990, 1995, 2003, None, 1990, 1984]
 # The last movie shares a word with the third, whom it has nothing else in common with; "alone" says nothing of others.
@@ -41,8 +43,11 @@ def described(spark, movies):
     return content.content(movies, spark.createDataFrame(WORDS, "movie_id int, word string, n bigint"))
 
 
-def similarity(weights, *, shrinkage, user_exponent, damping, popularity_exponent, residual, content, year, words):
-    """The docstrings' formula with exact eigenpairs: [movies, movies], residual included."""
+def similarity(
+    weights, *, shrinkage, user_exponent, damping, popularity_exponent, residual, content, year, words, agreement
+):
+    """The docstrings' formulas with exact eigenpairs, residual included, [movies, movies] each: similarities and weights, but for
+    the agreement of the genres, and that."""
     active = weights[weights.any(axis=1)]
     activity = (active**2).sum(axis=1)
     median = np.sort(activity)[(len(activity) - 1) // 2]
@@ -52,25 +57,22 @@ def similarity(weights, *, shrinkage, user_exponent, damping, popularity_exponen
     values, v = np.linalg.eigh(gram)
     k = damping * values.max()
     shared = (v * (np.maximum(k * values / (k + values), 0) - residual * values)) @ v.T + residual * gram
-    p = ((support + shrinkage) / (0.05 * len(active))) ** popularity_exponent
-    expected = shared * np.sqrt((support + shrinkage)[None, :] / (support + shrinkage)[:, None]) * p
+    n = support + shrinkage
+    p = (n / (0.05 * len(active))) ** popularity_exponent
     names = np.array([[name in g for name in "ABC"] for g in GENRES], float) * np.log(6 / np.array([3, 2, 1]))
     decades = np.array([[max(1 - abs(y / 10 - t), 0) if y else 0 for t in range(198, 202)] for y in YEARS])
-    same = unit_rows(names) @ unit_rows(names).T + year * unit_rows(decades) @ unit_rows(decades).T
+    genres = unit_rows(names) @ unit_rows(names).T
+    agree = np.where(np.outer(names.any(axis=1), names.any(axis=1)), 1 - agreement + agreement * genres, 1)
+    same = genres + year * unit_rows(decades) @ unit_rows(decades).T
     robots = np.array([0, 0, 1, 0, 0, 1])
     same += words * np.outer(robots, robots)
-    return expected + content * same * np.sqrt((active > 0).mean(axis=0)) / (support + shrinkage)[:, None]
+    core = shared + content * same / np.sqrt(np.outer(n, n))
+    return core, core * np.sqrt(n[None, :] / n[:, None]) * p, agree
 
 
 def vectors_frame(spark, movies, spectrum, **knobs):
-    vectors = spectral.spectral_vectors(spectrum, described(spark, movies), **knobs)
-    return spark.createDataFrame(vectors, VECTORS)
-
-
-def inner_products(vectors):
-    table = vectors.orderBy("movie_id").collect()
-    query, candidate = (np.array([row[name] for row in table]) for name in ("query", "candidate"))
-    return query @ candidate.T
+    vectors, scales = spectral.spectral_vectors(spectrum, described(spark, movies), **knobs)
+    return spark.createDataFrame(vectors, VECTORS), scales
 
 
 def test_spectral_vectors_are_the_formula(spark, liked):
@@ -78,9 +80,17 @@ def test_spectral_vectors_are_the_formula(spark, liked):
     likes, movies = frames(spark, liked)
     weighted = spectral.weighted_likes(likes, user_exponent=0.5)
     spectrum = spectral.spectrum(factors_frame(spark, np.eye(5)), weighted, movies, shrinkage=2.0)
-    found = inner_products(vectors_frame(spark, movies, spectrum, **KNOBS))
-    expected = similarity(liked, shrinkage=2.0, user_exponent=0.5, **KNOBS)
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+    vectors, scales = vectors_frame(spark, movies, spectrum, **KNOBS)
+    table = vectors.orderBy("movie_id").collect()
+    query, candidate = (np.array([row[name] for row in table]) for name in ("query", "candidate"))
+    scores = query @ candidate.T
+    expected, weights, agree = similarity(liked, shrinkage=2.0, user_exponent=0.5, **KNOBS)
+    ids = np.arange(1, 7, dtype=np.int32)
+    found, counts = scales.applied(ids, np.tile(ids, (6, 1)), scores)
+    np.testing.assert_allclose(found, expected * agree, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(found, found.T, rtol=1e-5, atol=1e-8)
+    assert np.abs(found).max() <= 1
+    np.testing.assert_allclose(counts, weights * agree, rtol=2e-4, atol=2e-5)
     assert expected[5, 0] > 0 == expected[5, 3] and expected[5, 2] > 0
 
 
@@ -99,19 +109,36 @@ def test_lists_with_the_residual_are_the_formula(
     knobs = {**KNOBS, "damping": 1e6, "residual": 1.0}
     factors = factors_frame(spark, np.random.default_rng(1).standard_normal((5, 2)))
     spectrum = spectral.spectrum(factors, weighted, movies, shrinkage=2.0)
-    vectors = vectors_frame(spark, movies, spectrum, **knobs)
+    vectors, scales = vectors_frame(spark, movies, spectrum, **knobs)
     weights = {"popularity_exponent": -0.4, "residual": 1.0}
     pairs = spectral.co_occurrences(spectral.pairs_table(weighted), spectrum, **weights)
     cut = Cut(query_blocks, item_blocks, pieces)
-    table = neighbours_table(Search(vectors, movies, cut, pairs=pairs), k=3)
-    expected = similarity(liked, shrinkage=2.0, user_exponent=0.5, **knobs)
-    np.fill_diagonal(expected, -np.inf)
+    table = neighbours_table(Search(vectors, movies, cut, scales, pairs=pairs), k=3)
+    expected, counts, agree = similarity(liked, shrinkage=2.0, user_exponent=0.5, **knobs)
+    means = np.sqrt(np.maximum(expected * counts, 0))
+    expected, counts = expected * agree, counts * agree
+    np.fill_diagonal(means, -np.inf)
     rows = table.orderBy("movie_id", "rank").collect()
     assert [row.movie_id for row in rows] == np.repeat(np.arange(1, 7), 3).tolist()
-    for row in rows:
-        assert row.similarity == pytest.approx(expected[row.movie_id - 1, row.neighbour_id - 1], rel=1e-3, abs=1e-5)
-        rank = np.sort(expected[row.movie_id - 1])[::-1][row.rank - 1]
-        assert row.similarity == pytest.approx(rank, rel=1e-3, abs=1e-5)
+    for movie in range(1, 7):
+        listed = [row for row in rows if row.movie_id == movie]
+        for row in listed:
+            place = movie - 1, row.neighbour_id - 1
+            assert row.similarity == pytest.approx(expected[place], rel=1e-3, abs=1e-5)
+            assert row.weight == pytest.approx(counts[place], rel=1e-3, abs=1e-5)
+        assert [row.similarity for row in listed] == sorted((row.similarity for row in listed), reverse=True)
+        best = sorted(means[movie - 1], reverse=True)[:3]
+        assert sorted((means[movie - 1, row.neighbour_id - 1] for row in listed), reverse=True) == pytest.approx(
+            best, rel=1e-3
+        )
+
+
+def test_content_worth_more_than_the_shrinkage_is_refused(spark, liked):
+    likes, movies = frames(spark, liked)
+    weighted = spectral.weighted_likes(likes, user_exponent=0.5)
+    spectrum = spectral.spectrum(factors_frame(spark, np.eye(5)), weighted, movies, shrinkage=2.0)
+    with pytest.raises(PipelineError, match=r"1 \+ year \+ words\) is 3.5, more than spectral.shrinkage, 2"):
+        vectors_frame(spark, movies, spectrum, **{**KNOBS, "content": 1.0})
 
 
 def test_many_words_are_kept_as_the_best_approximation_in_few_columns(spark):
@@ -141,10 +168,10 @@ def test_lists_of_some_movies_are_those_of_all(spark, liked):
     likes, movies = frames(spark, liked)
     weighted = spectral.weighted_likes(likes, user_exponent=0.0)
     spectrum = spectral.spectrum(factors_frame(spark, np.eye(5)), weighted, movies, shrinkage=2.0)
-    vectors = vectors_frame(spark, movies, spectrum, **KNOBS)
-    every = neighbours_table(Search(vectors, movies, Cut(2, 1)), k=3).collect()
+    vectors, scales = vectors_frame(spark, movies, spectrum, **KNOBS)
+    every = neighbours_table(Search(vectors, movies, Cut(2, 1), scales), k=3).collect()
     only = spark.createDataFrame([(2,), (6,)], "movie_id int")
-    some = neighbours_table(Search(vectors, movies, Cut(2, 1), only), k=3).collect()
+    some = neighbours_table(Search(vectors, movies, Cut(2, 1), scales, only), k=3).collect()
     assert sorted(some) == sorted(row for row in every if row.movie_id in (2, 6))
 
 

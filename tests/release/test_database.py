@@ -147,7 +147,7 @@ def test_the_snippet_in_r_gives_the_answer_of_duckdb(project, connection, folder
 
 # A title that JSON, CSV and Redis' protocol each have to take care of.
 ODD = (2, 'A "B", \\ é\r\n$3 \u2028', *MOVIES[1][2:])
-CLOSE = [(1, 2, 1, 1 / 3), (1, 6, 2, 0.1), (5, 1, 1, -2.5), (9, 2, 1, 1e-7)]  # 9 has no year
+CLOSE = [(1, 2, 1, 1 / 3), (1, 6, 2, 0.1), (5, 1, 1, -0.7), (9, 2, 1, 1e-7)]  # 9 has no year
 
 
 @pytest.fixture(params=[None, 1], ids=["all", "k=1"])
@@ -203,12 +203,13 @@ def test_csv_has_a_neighbour_per_line(exported):
     export_to, rows, short = exported
     with open(export_to("lists.csv"), encoding="utf-8", newline="") as file:
         heads, *lines = csv.reader(file)
-    assert heads == [*schemas.names("lists"), "item_id", "neighbour_item_id"]
-    assert [tuple(line[:-3]) for line in lines] == [
+    assert heads == [*schemas.names("lists"), "item_id", "neighbour_item_id", "weight"]
+    assert [tuple(line[:-4]) for line in lines] == [
         tuple("" if value is None else str(value) for value in row[:-1]) for row in rows
     ]
-    assert [float(line[-3]) for line in lines] == short
-    assert [line[-2:] for line in lines] == [[item_ids[row[0]], item_ids[row[4]]] for row in rows]
+    assert [float(line[-4]) for line in lines] == short
+    assert [line[-3:-1] for line in lines] == [[item_ids[row[0]], item_ids[row[4]]] for row in rows]
+    assert [float(line[-1]) for line in lines] == short  # where a row has no weight of its own
 
 
 def test_sqlite_has_a_list_per_row(exported):

@@ -392,5 +392,5 @@ def test_macros_are_what_an_analyst_calls(recommender):
 def test_columns_say_what_they_mean(warehouse):
     connection = database.connect(store.release_dir(warehouse))
     comments = connection.execute("select comment from duckdb_columns() where table_name = 'neighbours'").fetchall()
-    assert all(comment for (comment,) in comments) and len(comments) == 4
+    assert all(comment for (comment,) in comments) and len(comments) == 5
     connection.close()
