@@ -17,6 +17,7 @@ from pipeline.release.manifest import read_manifest
 from pipeline.serving import analyst, readiness
 from pipeline.serving.recommender import AmbiguousTitleError, Match, Recommender, named
 from pipeline.serving.sessions import Sessions, ratings_of, write_ratings
+from pipeline.serving.steering import Steering
 from pipeline.serving.tables import matches_table, recommendations_table
 from pipeline.terminal import console, table
 
@@ -63,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("recommend", _recommend, "ten titles for a few favourites")
     sub.add_argument("titles", nargs="+", help="titles as you remember them, or id:ID")
     sub.add_argument("-k", type=int, default=10, help="length of the list (10)")
+    sub.add_argument(
+        "--exclude", action="append", default=[], metavar="TITLE", help="leave this title out; may be given again"
+    )
     sub = command("search", _search, "what has a title like this")
     sub.add_argument("text", nargs="+", help="a title; typos are forgiven")
     sub.add_argument("-k", type=int, default=10, help="length of the list (10)")
@@ -112,7 +116,8 @@ def _version() -> str:
 def _recommend(options: argparse.Namespace, warehouse: Path, console: Console) -> None:
     recommender = Recommender(store.release_dir(warehouse))
     favourites = [_resolve(recommender, title) for title in options.titles]
-    rows = recommender.recommend([movie.movie_id for movie in favourites], options.k)
+    exclude = tuple(_resolve(recommender, title).movie_id for title in options.exclude)
+    rows = recommender.recommend([movie.movie_id for movie in favourites], options.k, Steering(exclude=exclude))
     console.print(recommendations_table([named(movie) for movie in favourites], rows))
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 ASKED: dict[str, tuple[list[tuple[int | None, int]], tuple[int | None, int]]] = {
     "strangers": ([(1, 10), (3, 10), (5, 10), (10, 10)], (5, 10)),
     "histories": ([(None, 10), (None, 20), (None, 50), (None, 100)], (None, 20)),
+    "franchises": ([(1, 10)], (1, 10)),
 }
 
 
@@ -23,7 +24,7 @@ class Measure(NamedTuple):
 
 
 SERVED = "served"
-LABELS = {"ndcg": "nDCG", "recall": "recall"}
+LABELS = {"ndcg": "nDCG", "recall": "recall", "stratified_recall": "stratified recall"}
 
 
 class Results:
@@ -66,9 +67,10 @@ class Standing(NamedTuple):
 def standings(results: Results) -> list[Standing]:
     """Return a row per protocol, number of favourites and measure that were taken of what is served and of others."""
     rows = []
-    asked = [("strangers", n, k) for n, k in ASKED["strangers"][0]] + [("histories", *ASKED["histories"][1])]
+    asked = [("strangers", n, k) for n, k in ASKED["strangers"][0]]
+    asked += [(protocol, *ASKED[protocol][1]) for protocol in ("histories", "franchises")]
     for protocol, n, k in asked:
-        for metric in LABELS:
+        for metric in LABELS if protocol != "franchises" else ["recall"]:
             others = [m for m in results.models(protocol, n, metric, k) if not m.startswith(SERVED)]
             served = results.rows.get((protocol, SERVED, n, metric, k))
             if not others or served is None:
@@ -84,6 +86,8 @@ def standings(results: Results) -> list[Standing]:
 
 def asked_of(row: Standing) -> str:
     """Return who was asked for, in words."""
+    if row.protocol == "franchises":
+        return "one film of a family"
     return f"{row.protocol if row.n_favourites else 'known users'} with {favourites_in_words(row.n_favourites)}"
 
 

@@ -141,9 +141,17 @@ def evaluate(run: Run, ratings: DataFrame, movies: DataFrame, words: DataFrame) 
         return run.read("metrics")
     with run.stage("evaluate") as stage:
         data, variants = Data(movies, words, run.cores), run.config.evaluation.variants
+        asked = splits(run.config, ratings, "test")
         parts = [
-            measured_split(run.config, data, split, variants=variants and number == 0, say=run.say)
-            for number, split in enumerate(splits(run.config, ratings, "test"))
+            measured_split(
+                run.config,
+                data,
+                split,
+                variants=variants and number == 0,
+                likeness=number == len(asked) - 1,  # the histories, if there are any: they leave the most to learn from
+                say=run.say,
+            )
+            for number, split in enumerate(asked)
         ]
         rows = metrics.rows_of(parts, seed=run.config.evaluation.seed)
         table = run.save("metrics", run.spark.createDataFrame(rows, schemas.spark_schema("metrics")), files=1)

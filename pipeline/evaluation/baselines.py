@@ -1,4 +1,4 @@
-"""Yardsticks: what simpler or well-known methods recommend from the same training part. numpy and scipy, no Spark."""
+"""Baselines: what simpler or well-known methods recommend from the same training part. numpy and scipy, no Spark."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,12 +1,12 @@
 """What a configuration is worth: train without the likes that are asked for, ask as visitors would, and compare."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline import schemas
@@ -17,6 +17,8 @@ from pipeline.model.als import interactions
 from pipeline.model.lists import Learned, lists
 from pipeline.model.popularity import popular
 
+FRANCHISES: protocol.Asked = ("franchises", 1)
+SIMILAR = "served, similar"  # the titles most alike, in place of those that go with the title
 Answers = dict[protocol.Asked, list[np.ndarray]]  # lists per kind of request, movie ids, best first
 BASELINES = {
     "random": baselines.random,
@@ -79,11 +81,17 @@ def measured_split(
     split: protocol.Split,
     *,
     variants: bool,
+    likeness: bool,
     say: Callable[[str], None],
 ) -> metrics.Measured:
-    """Return the measures of one split: what is served, and beside it baselines and, where wanted, variants."""
+    """Return the measures of one split: what is served, and beside it baselines and, if wanted, variants.
+
+    likeness: also ask for the titles of families, see protocol.of_franchises().
+    """
     training = split.training.persist()
     movies = with_support(data.movies, training).persist()
+    if likeness:
+        split = split._replace(requests={**split.requests, **protocol.of_franchises(movies)})
     learned, catalogue = Learned(training, movies, data.words, data.cores), as_catalogue(movies)
     measured = metrics.Measured(catalogue)
     popularity = popular(config, training, movies).toArrow()
@@ -94,6 +102,8 @@ def measured_split(
 
     served = served_lists(config, learned, popularity, split.requests)
     add("served", served)
+    if likeness:
+        add(SIMILAR, similar_lists(config, learned, split.requests))
     if training.count() <= config.evaluation.max_compared_ratings:
         if variants:
             reseeded = changed(config, {"als.seed": config.als.seed + 1})
@@ -122,7 +132,7 @@ def compared(
     if config.evaluation.variants:
         cosine = changed(config, {"neighbours.similarity": "cosine", "popularity.weight": 0.0})
         yield "these ALS factors, cosine", served_lists(cosine, learned, popularity, requests)
-        strangers = {asked: part for asked, part in split.requests.items() if asked[0] != "histories"}
+        strangers = {asked: part for asked, part in split.requests.items() if asked[0].startswith("strangers")}
         if config.neighbours.similarity == "spectral" and config.spectral.content and strangers:
             collaborative = changed(config, {"spectral.content": 0.0})
             yield report.WITHOUT_CONTENT, served_lists(collaborative, learned, popularity, strangers)
@@ -159,15 +169,28 @@ def served_lists(
 ) -> Answers:
     """Return what the page would answer to the requests: lists from what was learned, and the same SQL."""
     asked = {movie for part in requests.values() for ids in part.favourites for movie in ids.tolist()}
-    session = learned.movies.sparkSession
-    only = session.createDataFrame(pa.table({"movie_id": pa.array(sorted(asked), pa.int32())}), "movie_id int")
-    neighbours = lists(config, learned, only)
+    neighbours = lists(config, learned, _ids(learned.movies.sparkSession, asked))
     tables = {"movies": learned.movies.toArrow(), "neighbours": neighbours.toArrow(), "popularity": popularity}
     connection = ranking.in_memory(tables, popularity_weight=config.popularity.weight)
     return {
         key: ranking.ranked(connection, part.favourites, protocol.lengths(key)[-1], part.seen)
         for key, part in requests.items()
     }
+
+
+def similar_lists(config: Settings, learned: Learned, requests: dict[protocol.Asked, protocol.Requests]) -> Answers:
+    """Return the titles most like each of the franchises' titles, the first of its own list, as similar.sql does."""
+    if not (asked := requests.get(FRANCHISES)):
+        return {}
+    k = protocol.lengths(FRANCHISES)[-1]
+    only = _ids(learned.movies.sparkSession, asked.users)
+    table = lists(config, learned, only).where(F.col("rank") <= k).orderBy("movie_id", "rank").toArrow()
+    movies, neighbours = (table.column(name).to_numpy() for name in ("movie_id", "neighbour_id"))
+    return {FRANCHISES: [neighbours[movies == movie] for movie in asked.users]}
+
+
+def _ids(session: SparkSession, movies: Iterable[int]) -> DataFrame:
+    return session.createDataFrame(pa.table({"movie_id": pa.array(sorted(movies), pa.int32())}), "movie_id int")
 
 
 def baseline_lists(

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from pipeline.evaluation.protocol import Requests  # needs Spark
 
 Key = tuple[str, str, int | None, str, int]  # protocol, model, n_favourites, metric, k
-PER_USER = ("ndcg", "recall", "hit_rate", "mrr", "novelty", "popularity_share", "diversity", "hub_share",
-            "least_support", "median_support")  # fmt: skip
+PER_USER = ("ndcg", "recall", "stratified_recall", "hit_rate", "mrr", "novelty", "popularity_share", "diversity",
+            "hub_share", "least_support", "median_support")  # fmt: skip
 
 
 class Catalogue:
@@ -42,10 +42,11 @@ def per_request(
 
     lists, targets: movie ids, best first, and the movies that should be there (at least one).
     ndcg: binary gain, ideal over min(k, targets) (Jarvelin and Kekalainen 2002). recall: found targets over all
-    targets. hit_rate: any target found. mrr: 1 / rank of the first. novelty: mean of -log2 of a movie's share of
-    the ratings. popularity_share: share of the list among the 1 % of the catalogue with most ratings. diversity: 1
-    minus the mean genre cosine of pairs. hub_share: share of the list that is in over a tenth of these lists.
-    least_support, median_support: of the number of ratings in the list.
+    targets. stratified_recall: the same, a title counting its number of ratings to the power of -0.5 (Steck 2011), so
+    that hits among the well-known count less. hit_rate: any target found. mrr: 1 / rank of the first. novelty: mean of
+    -log2 of a movie's share of the ratings. popularity_share: share of the list among the 1 % of the catalogue with
+    most ratings. diversity: 1 minus the mean genre cosine of pairs. hub_share: share of the list that is in over a
+    tenth of these lists. least_support, median_support: of the number of ratings in the list.
     """
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discount)
@@ -56,8 +57,13 @@ def per_request(
     length = np.maximum(shown.sum(axis=1), 1)
     n_targets = np.array([len(wanted) for wanted in targets])
     request = np.arange(len(lists), dtype=np.int64) << 32
-    wanted = np.repeat(request, n_targets) + np.concatenate(targets) if targets else np.empty(0, np.int64)
+    every = np.concatenate(targets).astype(np.int64) if targets else np.empty(0, np.int64)
+    wanted = np.repeat(request, n_targets) + every
     hit = shown & np.isin(ids + request[:, None], wanted)
+    rarity = np.maximum(catalogue.support, 1) ** -0.5
+    places = np.minimum(catalogue.rows(every), len(rarity) - 1)
+    weights = np.where(catalogue.movie_ids[places] == every, rarity[places], 1)  # a target may be new to the catalogue
+    of_targets = np.bincount(np.repeat(np.arange(len(lists)), n_targets), weights, len(lists))
     values, counts = np.unique(ids[shown], return_counts=True)
     rows = catalogue.rows(np.where(shown, ids, catalogue.movie_ids[0]))
     support = np.where(shown, catalogue.support[rows], np.nan)
@@ -73,6 +79,7 @@ def per_request(
     return {
         "ndcg": (hit @ discount) / ideal[np.minimum(k, n_targets) - 1],
         "recall": hit.sum(axis=1) / n_targets,
+        "stratified_recall": (hit * rarity[rows]).sum(axis=1) / of_targets,
         "hit_rate": hit.any(axis=1).astype(float),
         "mrr": np.where(hit.any(axis=1), 1 / (1 + hit.argmax(axis=1)), 0.0),
         "novelty": (catalogue.novelty[rows] * shown).sum(axis=1) / length,

@@ -8,11 +8,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from pipeline.evaluation.franchises import franchises
+
 N_FAVOURITES = (1, 3, 5, 10)
 # Lengths of the lists that are measured, per protocol.
-LENGTHS = {"strangers": (10,), "histories": (10, 20, 50, 100)}
+LENGTHS = {"strangers": (10,), "histories": (10, 20, 50, 100), "franchises": (10,)}
 SUPPORT_CLASSES = {"under 5": (0, 5), "5 to 20": (5, 21), "over 20": (21, np.inf)}  # ratings of the one favourite
 HIDDEN_SHARE = 0.2  # of a user's likes, in the histories protocol
+KNOWN = 10  # ratings in the training part that a title of a family needs to be asked for
 VALIDATION = 3  # every third user is a validation user: tuned on, and never tested
 
 
@@ -103,6 +106,22 @@ def given_histories(training: DataFrame, tests: DataFrame, *, like_rating: float
     wanted = tests.where(F.col("rating") >= like_rating).select("user_id", "movie_id").distinct()
     asked = training.join(F.broadcast(wanted.select("user_id").distinct()), "user_id", how="left_semi")
     return Split(training, {("histories", None): _whole_histories(asked, wanted, like_rating)})
+
+
+def of_franchises(movies: DataFrame) -> dict[Asked, Requests]:
+    """Return a request per title with KNOWN ratings or more that has others like it in its family: the title as the one
+    favourite, and the rest of its family as targets.
+
+    movies: the movies table, support counted in the training part. Its titles of that support reach the driver.
+    """
+    known = movies.where(F.col("n_ratings") >= KNOWN).select("movie_id", "title").orderBy("movie_id").toArrow()
+    ids, titles = known.column("movie_id").to_numpy().astype(np.int32), known.column("title").to_pylist()
+    pairs = [(ids[one], np.delete(ids[found], i)) for found in franchises(titles) for i, one in enumerate(found)]
+    if not pairs:
+        return {}
+    favourites, none = [np.array([one]) for one, _ in pairs], np.empty(0, np.int32)
+    users = np.array([one for one, _ in pairs], np.int64)
+    return {("franchises", 1): Requests(users, favourites, [rest for _, rest in pairs], [none] * len(pairs))}
 
 
 def lengths(asked: Asked) -> tuple[int, ...]:

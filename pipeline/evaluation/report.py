@@ -77,6 +77,7 @@ def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) 
         verdict="\n".join(verdict(results)),
         strangers=_table(_accuracy(results, "strangers")),
         histories=_table(_accuracy(results, "histories")),
+        franchises=_table(_accuracy(results, "franchises")),
         support=_table(_support(results)),
         profile=_table(_profile(results)),
         stability=_stability(results),
@@ -101,14 +102,15 @@ def verdict(results: Results) -> list[str]:
 
 
 def _accuracy(results: Results, protocol: str) -> list[list[str]]:
-    """Return the heads and a line per model, best first: nDCG and recall; coverage and novelty of the main pair."""
+    """Return the heads and a line per model, best first: nDCG, recall and stratified recall; and coverage and novelty
+    of the main pair."""
     columns, main = ASKED[protocol]
     heads = [favourites_in_words(n) if n else f"top {k}" for n, k in columns]
     lines = [[protocol, *heads, "coverage", "novelty"]]
     for model in results.models(protocol, main[0], "ndcg", main[1]):
         cells = []
         for n, k in columns:
-            pair = [results.value(protocol, model, n, metric, k) for metric in ("ndcg", "recall")]
+            pair = [results.value(protocol, model, n, metric, k) for metric in LABELS]
             cells.append(" ".join("–" if value is None else f"{value:.4f}" for value in pair))
         coverage, novelty = (results.value(protocol, model, main[0], name, main[1]) for name in ("coverage", "novelty"))
         lines.append([model, *cells, f"{coverage:.3f}", f"{novelty:.2f}"])

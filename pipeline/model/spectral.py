@@ -113,7 +113,7 @@ def spectral_vectors(
     evidence = content * (1 + year + words)
     if evidence > known.shrinkage:
         raise PipelineError(
-            f"spectral.content * (1 + year + words) is {evidence:g}, more than spectral.shrinkage, {known.shrinkage:g}: "
+            f"spectral.content * (1 + year + words) is {evidence:g}, above spectral.shrinkage, {known.shrinkage:g}: "
             f"set spectral.shrinkage to {evidence:g} or more, or spectral.content lower"
         )
     scale, pull = _scale_and_pull(known, popularity_exponent)
@@ -175,7 +175,7 @@ def pairs_table(weighted: DataFrame) -> DataFrame:
 
 def co_occurrences(pairs: DataFrame, known: Spectrum, *, popularity_exponent: float, residual: float) -> DataFrame:
     """Return movie_id, ids, similarities: of pairs_table, residual * common * g_i g_j, the part of the similarity that
-    spectral_vectors leaves out, times the pull of its candidates; a movie's PAIRS_PER_MOVIE largest, packed as there."""
+    spectral_vectors leaves out, times the candidate's pull; a movie's PAIRS_PER_MOVIE largest, packed as there."""
     scale, pull = _scale_and_pull(known, popularity_exponent)
     of_candidate = scale * pull
     ids = known.movies

@@ -54,8 +54,8 @@ def cosine_vectors(item_factors: DataFrame) -> DataFrame:
 
 
 def whitened_vectors(item_factors: DataFrame, *, whitening: float) -> tuple[DataFrame, Scales]:
-    """Return movie_id, query, candidate (the same): z = L'f with LL' = (F'F + whitening * trace(F'F) / rank * I)^-1; and
-    their Scales: z_i'z_j is the weight, and the cosine of z_i and z_j the similarity.
+    """Return movie_id, query, candidate (the same), z = L'f with LL' = (F'F + whitening * trace(F'F) / rank * I)^-1,
+    and their Scales: z_i'z_j is the weight, and the cosine of z_i and z_j the similarity.
 
     F is the n x rank matrix of all factors. z_i'z_j is the linear part of how liking i moves the prediction for j
     when implicit ALS folds in a new user (Hu, Koren, Volinsky 2008). Runs two small Spark jobs: for F'F, rank x

@@ -20,8 +20,8 @@ from pipeline.standings import Measure
 SURE = 0.98  # match of a title that was typed in full, but for its article
 CLEAR_LEAD = 0.05  # how far the best match must lead the next to be taken without asking
 ARGUMENT_TYPES = {
-    "dislikes": "int[]", "genres": "varchar[]", "without_genres": "varchar[]", "from_year": "int", "to_year": "int",
-    "hidden": "double", "variety": "double", "surprise": "int",
+    "dislikes": "int[]", "exclude": "int[]", "genres": "varchar[]", "without_genres": "varchar[]", "from_year": "int",
+    "to_year": "int", "hidden": "double", "variety": "double", "surprise": "int",
 }  # fmt: skip
 REMEMBERED = 10_000  # movies that a Recommender remembers; each takes about a kilobyte
 STRENGTHS = """
@@ -186,8 +186,8 @@ class Recommender:
         """Return at most k movies that go with the favourites, best first; without favourites the popular ones.
 
         favourites: movie ids; unknown ones are passed over, the favourites themselves never come back.
-        Raises PipelineError for more than 50 favourites or dislikes, a k outside 1 to 1000, and a steering that is
-        out of its ranges.
+        Raises PipelineError for more than 50 favourites or dislikes, a k outside 1 to 1000, a steering that is out of
+        its ranges, and movies to exclude from a release that is older than the exclusion.
         """
         require_movie_ids(favourites, "favourites")
         k = _checked_length(k)

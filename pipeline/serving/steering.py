@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.config import PipelineError
 
 MAX_FAVOURITES = 50
+MAX_EXCLUDED = 10_000  # such as all that somebody has seen
 FILTERS = ("genres", "without_genres", "from_year", "to_year")
 MAX_GENRES = 100  # in a filter
 MAX_GENRE = 100  # characters of a genre in a filter
@@ -16,10 +17,12 @@ MAX_GENRE = 100  # characters of a genre in a filter
 class Steering:
     """How a visitor steers; pipeline/sql/steered.sql says what each field does. The default steers nowhere.
 
-    Raises PipelineError for more than 50 dislikes, more than 100 genres, and a number out of its range.
+    Raises PipelineError for more than 50 dislikes, more than MAX_EXCLUDED excluded movies or 100 genres, and a number
+    out of its range.
     """
 
     dislikes: tuple[int, ...] = ()
+    exclude: tuple[int, ...] = ()
     genres: tuple[str, ...] = ()
     without_genres: tuple[str, ...] = ()
     from_year: int | None = None
@@ -30,6 +33,7 @@ class Steering:
 
     def __post_init__(self) -> None:
         require_movie_ids(self.dislikes, "dislikes")
+        require_movie_ids(self.exclude, "excluded movies", MAX_EXCLUDED)
         for name, genres in (("genres", self.genres), ("without_genres", self.without_genres)):
             texts = all(isinstance(genre, str) and len(genre) <= MAX_GENRE for genre in genres)
             if len(genres) > MAX_GENRES or not texts:
@@ -50,10 +54,10 @@ class Steering:
         return any(name in FILTERS for name in self.changes())
 
 
-def require_movie_ids(movie_ids: Sequence[int], what: str) -> None:
-    """Raise PipelineError for more than 50 movie ids, and for an id that is no 32-bit integer."""
-    if len(movie_ids) > MAX_FAVOURITES:
-        raise PipelineError(f"{len(movie_ids)} {what} are too many; name at most {MAX_FAVOURITES}")
+def require_movie_ids(movie_ids: Sequence[int], what: str, most: int = MAX_FAVOURITES) -> None:
+    """Raise PipelineError for more than so many movie ids, and for an id that is no 32-bit integer."""
+    if len(movie_ids) > most:
+        raise PipelineError(f"{len(movie_ids)} {what} are too many; name at most {most}")
     if not all(isinstance(movie_id, int) and abs(movie_id) < 2**31 for movie_id in movie_ids):
         raise PipelineError(f"{what} are movie ids, whole numbers below 2^31")
 

@@ -1,13 +1,14 @@
 -- Which movies could answer these requests, and how well? The one definition of the ranking.
 -- requests int[][]: favourites (movie ids) of each request; ids that the catalogue does not know are passed over.
 -- dislikes int[]: movies whose lists count against the movies on them, in all requests; they are no candidates.
+-- exclude int[]: movies that are no candidates, in all requests. They change nothing else.
 -- One row per request, movie: request (position in requests, from 1), movie_id, tier, score, reasons.
 --   tier 1   score by neighbours, see listed.sql; positive. Only where a favourite has a list
 --   tier 2   fills up lists that are too short: summed popularity in the genres of the favourites
 --   tier 3   after that: popularity in the whole catalogue
 --   reasons  favourites that brought the movie, {favourite_id, weight: part of the score}, in tier 2 once for each
 --            genre; null when none did
-create or replace macro candidates(requests, dislikes := []) as table
+create or replace macro candidates(requests, dislikes := [], exclude := []) as table
 with
 favourite as (
     select request, unnest(list_distinct(favourites)) as favourite_id
@@ -43,6 +44,7 @@ final as (
     where
         (request, movie_id) not in (select (request, favourite_id) from favourite)
         and not list_contains(dislikes::int[], movie_id)
+        and not list_contains(exclude::int[], movie_id)
     group by request, movie_id
 )
 from final;

@@ -1,6 +1,7 @@
 -- Which movies go with these favourites, and why?
 -- favourites int[]: movie ids; ids that the catalogue does not know are passed over. k: length of the list.
--- dislikes, genres, without_genres, from_year, to_year, hidden, variety, surprise: how a visitor steers, see steered.sql.
+-- dislikes, exclude, genres, without_genres, from_year, to_year, hidden, variety, surprise: how a visitor steers, see
+-- steered.sql.
 -- One row per rank: rank (1 is best), movie_id, title, year, genres, score, because, source,
 --   item_id.
 --   score    see candidates.sql; comparable within one source
@@ -10,15 +11,15 @@
 --            short, 'genre popularity': the movies most liked in the favourites' genres; 'filter': nothing more than
 --            that the filter leaves it, score is its number of ratings
 create or replace macro recommend(
-    favourites, k := 10, dislikes := [], genres := [], without_genres := [], from_year := null, to_year := null,
-    hidden := 0.0, variety := 0.0, surprise := 0
+    favourites, k := 10, dislikes := [], exclude := [], genres := [], without_genres := [], from_year := null,
+    to_year := null, hidden := 0.0, variety := 0.0, surprise := 0
 ) as table
 with
 chosen as (
     select position as rank, movie_id, tier, score, reasons
     from steered(
-        favourites, k := k, dislikes := dislikes, genres := genres, without_genres := without_genres,
-        from_year := from_year, to_year := to_year, hidden := hidden, variety := variety, surprise := surprise)
+        favourites, k := k, dislikes := dislikes, exclude := exclude, genres := genres,
+        without_genres := without_genres, from_year := from_year, to_year := to_year, hidden := hidden, variety := variety, surprise := surprise)
 ),
 contribution as (
     select rank, favourite_id, sum(weight) as weight

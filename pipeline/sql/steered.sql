@@ -1,5 +1,5 @@
 -- Which movies come first for these favourites, the way a visitor steers?
--- favourites int[], k int: see recommend.sql. dislikes int[]: see candidates.sql.
+-- favourites int[], k int: see recommend.sql. dislikes, exclude int[]: see candidates.sql.
 -- genres, without_genres, from_year, to_year: see eligible.sql; where a filter leaves too few candidates, all that it
 --   leaves follow as tier 4, those with the most ratings (their score) first.
 -- hidden double, -1 to 1: above 0 little-known titles win, below 0 well-known ones: scores are divided by the number
@@ -10,8 +10,8 @@
 -- One row per movie, at most k: position (1 is best), movie_id, tier, score (as if nobody had steered but by dislikes),
 --   reasons (see candidates.sql).
 create or replace macro steered(
-    favourites, k := 10, dislikes := [], genres := [], without_genres := [], from_year := null, to_year := null,
-    hidden := 0.0, variety := 0.0, surprise := 0
+    favourites, k := 10, dislikes := [], exclude := [], genres := [], without_genres := [], from_year := null,
+    to_year := null, hidden := 0.0, variety := 0.0, surprise := 0
 ) as table
 with recursive
 fitting as (
@@ -20,7 +20,7 @@ fitting as (
 ),
 candidate as (
     select movie_id, tier, score, reasons, n_ratings
-    from candidates([favourites], dislikes := dislikes) join fitting using (movie_id)
+    from candidates([favourites], dislikes := dislikes, exclude := exclude) join fitting using (movie_id)
     union all
     select movie_id, 4, n_ratings, null, n_ratings
     from fitting
@@ -28,6 +28,7 @@ candidate as (
         (len(genres) > 0 or len(without_genres) > 0 or from_year is not null or to_year is not null)
         and not list_contains(favourites::int[], movie_id)
         and not list_contains(dislikes::int[], movie_id)
+        and not list_contains(exclude::int[], movie_id)
 ),
 weighed as (
     select

@@ -26,6 +26,8 @@ def test_measures_worked_by_hand():
     np.testing.assert_allclose(result["ndcg"], [1 / math.log2(3), 0])
     np.testing.assert_allclose(result["recall"], [1, 0])
     np.testing.assert_allclose(result["hit_rate"], [1, 0])
+    rare = metrics.per_request([ids(1, 3)], [ids(3, 2, 1, 9)], 2, catalogue())["stratified_recall"]
+    np.testing.assert_allclose(rare, [(8**-0.5 + 2**-0.5) / (8**-0.5 + 4**-0.5 + 2**-0.5 + 1)])  # 9 is new
     np.testing.assert_allclose(result["mrr"], [1 / 2, 0])
     # Shares of the 16 ratings: 1/2, 1/4, 1/8; 1/16 and 1/16.
     np.testing.assert_allclose(result["novelty"], [(1 + 2 + 3) / 3, 4])
@@ -139,10 +141,17 @@ def test_popularity_weighs_in_where_it_is_asked_to(tmp_path):
     build = write_build(tmp_path)
     folder = build.publish(k=4, als_rank=2, min_support=1, popularity_weight=0.5)
     rows = Recommender(folder).recommend([1], k=4)
-    # 2: 0.75; 5: 0.125 + half of 1.0; 6: 0.25 + half of 0.5; 3, on no list: half of 0.25
-    assert [(row.movie_id, row.score, row.source) for row in rows] == [
-        (2, 0.75, "neighbours"), (5, 0.625, "neighbours"), (6, 0.5, "neighbours"), (3, 0.125, "popularity"),
+    # 1 has two genres. 2: 0.75; 6: 0.25 + half of the mean of nothing and 0.5; 5, of another genre: 0.125
+    assert [(row.movie_id, row.score, row.source) for row in rows[:3]] == [
+        (2, 0.75, "neighbours"), (6, 0.375, "neighbours"), (5, 0.125, "neighbours"),
     ]  # fmt: skip
+    # 10 has neither genres nor a list, so that the whole catalogue's popularity speaks; 3: half of 0.25.
+    rows = Recommender(folder).recommend([10, 3], k=4)
+    scores = {row.movie_id: row.score for row in rows}
+    assert scores[5] == 0.375 and scores[1] == 0.125
+    connection = database.connect(folder)
+    alone = "select movie_id, score from listed([[10]]) order by score desc, movie_id"
+    assert connection.execute(alone).fetchall() == [(5, 0.5), (1, 0.375), (6, 0.25), (3, 0.125)]
 
 
 def test_what_was_seen_is_passed_over_before_the_list_is_cut(warehouse, training):

@@ -46,8 +46,8 @@ def described(spark, movies):
 def similarity(
     weights, *, shrinkage, user_exponent, damping, popularity_exponent, residual, content, year, words, agreement
 ):
-    """The docstrings' formulas with exact eigenpairs, residual included, [movies, movies] each: similarities and weights, but for
-    the agreement of the genres, and that."""
+    """The docstrings' formulas with exact eigenpairs, residual included, [movies, movies] each: similarities and
+    weights, both without the agreement of the genres, and that agreement."""
     active = weights[weights.any(axis=1)]
     activity = (active**2).sum(axis=1)
     median = np.sort(activity)[(len(activity) - 1) // 2]
@@ -137,7 +137,7 @@ def test_content_worth_more_than_the_shrinkage_is_refused(spark, liked):
     likes, movies = frames(spark, liked)
     weighted = spectral.weighted_likes(likes, user_exponent=0.5)
     spectrum = spectral.spectrum(factors_frame(spark, np.eye(5)), weighted, movies, shrinkage=2.0)
-    with pytest.raises(PipelineError, match=r"1 \+ year \+ words\) is 3.5, more than spectral.shrinkage, 2"):
+    with pytest.raises(PipelineError, match=r"1 \+ year \+ words\) is 3.5, above spectral.shrinkage, 2"):
         vectors_frame(spark, movies, spectrum, **{**KNOBS, "content": 1.0})
 
 

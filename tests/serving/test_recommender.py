@@ -107,12 +107,24 @@ def ids(rows):
 
 
 def test_a_dislike_subtracts_its_list_and_never_comes_back(recommender):
-    # 5: 0.375 - 0; 6: 0.25; 1: 0.125 on Heat's list. The Matrix's list takes 0.25 from 1.
-    assert [(row.movie_id, row.score) for row in recommender.recommend([3], steering=Steering(dislikes=(5,)))] == [
-        (6, 0.25),
-        (1, 0.75),  # no longer by Heat's list, which is outweighed, but as popular with everyone
-    ]
+    # 6: 0.25; 1: 0.125 on Heat's list, of which a fifth of 0.25 is taken, its weight on the Matrix's list.
+    rows = recommender.recommend([3], steering=Steering(dislikes=(5,)))
+    assert [(row.movie_id, row.score) for row in rows] == [(6, 0.25), (1, pytest.approx(0.075))]
     assert ids(recommender.recommend([], k=2, steering=Steering(dislikes=(5,)))) == [1, 6]
+
+
+def test_what_is_excluded_is_left_out_and_changes_nothing_else(recommender):
+    whole = recommender.recommend([1, 3], k=3)
+    left = recommender.recommend([1, 3], k=2, steering=Steering(exclude=(whole[0].movie_id, 99)))
+    assert [(row.movie_id, row.score, row.because) for row in left] == [
+        (row.movie_id, row.score, row.because) for row in whole[1:]
+    ]
+    assert ids(recommender.recommend([], k=2, steering=Steering(exclude=(5,)))) == [1, 6]
+    crime = recommender.recommend([1], steering=Steering(exclude=(3,), genres=("Crime",)))
+    assert 3 not in ids(crime) and 4 in ids(crime)
+    assert len(recommender.recommend([1], steering=Steering(exclude=tuple(range(10_000))))) == 0
+    with pytest.raises(PipelineError, match="10001 excluded movies are too many; name at most 10000"):
+        Steering(exclude=tuple(range(10_001)))
 
 
 def test_filters_leave_what_fits_and_say_how_much(recommender):

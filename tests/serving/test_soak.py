@@ -59,11 +59,12 @@ def soak(warehouse, monkeypatch, *, queries, publishes):
                 found = recommender.similar(1, 1)[0].similarity
                 assert recommender.search("toy stroy", 1)[0].movie_id == 1
                 ids.setdefault(recommender.release_id, found)
-                # One answer, one release: every score by lists is a sum of this release's similarities.
+                # One answer, one release: every score by lists is a sum of this release's weights, a fifth of them for
+                # a dislike.
                 base = ids[recommender.release_id]
-                quarters = [row.score / base * 4 for row in rows if row.source == "neighbours"]
-                if found != base or any(abs(quarter - round(quarter)) > 1e-6 for quarter in quarters):
-                    wrong.append(f"{recommender.release_id}: {found}, {quarters}")
+                parts = [row.score / base * 20 for row in rows if row.source == "neighbours"]
+                if found != base or any(abs(part - round(part)) > 1e-6 for part in parts):
+                    wrong.append(f"{recommender.release_id}: {found}, {parts}")
             except Exception as error:
                 wrong.append(repr(error)[:300])
             asked[number] += 3
