@@ -192,9 +192,9 @@ class Lists:
         if scales is not None:
             similarities, weights = scales.applied(self.ids, ids, self.best)
             order = np.lexsort((ids, -similarities), axis=1)
-            ids, similarities, weights = (
-                np.take_along_axis(values, order, axis=1) for values in (ids, similarities, weights)
-            )
+            ids = np.take_along_axis(ids, order, axis=1)
+            similarities = np.take_along_axis(similarities, order, axis=1)
+            weights = np.take_along_axis(weights, order, axis=1)
         real = np.isfinite(similarities)
         rank = np.broadcast_to(np.arange(1, ids.shape[1] + 1, dtype=np.int16), ids.shape)
         movie = np.broadcast_to(self.ids[:, None], ids.shape)

@@ -38,7 +38,7 @@ class Scales(NamedTuple):
         columns = np.minimum(np.searchsorted(self.movies, neighbour_ids), len(self.movies) - 1)  # -inf: no movie
         scores = scores.astype(np.float64)
         if self.genres is not None:
-            known = self.genres.any(axis=1)
+            known = (self.genres != 0).max(axis=1, initial=False)
             for row, own in enumerate(rows.tolist()):  # row by row: few vectors at a time
                 if known[own]:
                     same = np.clip(self.genres[columns[row]] @ self.genres[own], 0, 1)
