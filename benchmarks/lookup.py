@@ -32,11 +32,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 RANK = 64
 BLOCK = 8192  # movies per file: neighbours.query_block
-WEIGHT = 0.1  # popularity.weight
+WEIGHT = 0.4  # popularity.weight
 CLIENTS = 8
 WARMING = 50  # requests before those that count
 BARE = """
-    select neighbour_id, sum(similarity) as score from neighbours where movie_id = any(?::int[])
+    select neighbour_id, sum(weight) as score from neighbours where movie_id = any(?::int[])
     group by neighbour_id order by score desc, neighbour_id limit 10
 """
 ARROW = {
@@ -165,14 +165,14 @@ def ask(folder: Path, source: str, n_requests: int) -> list[str]:
 
 def numpy_alone(folder: Path, k: int, n_requests: int) -> float:
     """Return the median milliseconds of summing the lists in memory and finding the ten best."""
-    lists = pq.read_table(folder / "neighbours", columns=["neighbour_id", "similarity"])
-    ids, similarities = (column.to_numpy().reshape(-1, k) for column in lists.columns)
+    lists = pq.read_table(folder / "neighbours", columns=["neighbour_id", "weight"])
+    ids, weights = (column.to_numpy().reshape(-1, k) for column in lists.columns)
     rows = {movie: row for row, movie in enumerate(movie_ids(folder).tolist())}
 
     def best(favourites: list[int]) -> np.ndarray:
         of = [rows[movie] for movie in favourites]
         found, place = np.unique(ids[of], return_inverse=True)
-        scores = np.bincount(place.ravel(), similarities[of].ravel())
+        scores = np.bincount(place.ravel(), weights[of].ravel())
         scores[np.isin(found, favourites)] = 0
         return found[np.lexsort((found, -scores))[:10]]
 
@@ -255,7 +255,7 @@ def neighbours(rng: np.random.Generator, ids: np.ndarray, by_popularity: np.ndar
     lists = np.take_along_axis(lists, np.argsort(rng.random((n, k), dtype=np.float32), axis=1), axis=1)
     ranks = np.arange(1, k + 1)
     similarities = rng.uniform(0.05, 0.9, (n, 1)) * ranks**-0.5
-    columns = [np.repeat(ids, k), lists.ravel(), np.tile(ranks, n), similarities.ravel()]
+    columns = [np.repeat(ids, k), lists.ravel(), np.tile(ranks, n), *[similarities.ravel()] * 2]
     return pa.table(columns, schemas.names("neighbours"))
 
 

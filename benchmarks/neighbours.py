@@ -36,7 +36,7 @@ from pipeline.model.content import WORD_COLUMNS, Content
 from pipeline.model.neighbours import NEIGHBOURS, Cut, Search, cut_of, write_neighbours
 from pipeline.model.spectral import KNOBS, Spectrum, spectral_vectors
 from pipeline.model.task_files import TaskFiles
-from pipeline.model.vectors import as_lists, as_matrix
+from pipeline.model.vectors import Scales, as_lists, as_matrix
 from pipeline.schemas import VECTORS
 from pipeline.settings import NeighboursSettings
 
@@ -62,7 +62,7 @@ def main() -> None:
     spark = session("neighbours")
     cores = spark.sparkContext.defaultParallelism
     make = spectral if options.spectral else random
-    stage(spark, make(2000, options.rank), 2000, knobs, cores)  # warms the session and its workers
+    stage(spark, *make(2000, options.rank), 2000, knobs, cores)  # warms the session and its workers
     rows = [
         measured(spark, lambda: make(n, options.rank), min(options.queries or n, n), knobs, cores, options.rounds)  # noqa: B023
         for n in options.movies
@@ -91,7 +91,7 @@ def main() -> None:
 
 def measured(
     spark: SparkSession,
-    make: Callable[[], pa.Table],
+    make: Callable[[], tuple[pa.Table, Scales | None]],
     n_queries: int,
     knobs: NeighboursSettings,
     cores: int,
@@ -99,17 +99,17 @@ def measured(
 ) -> list[str]:
     """Return a row of the table: the first n_queries of the movies that make() returns looked up among all."""
     with peak(application()) as memory:
-        made = make()
-        stage(spark, made, n_queries, knobs, cores)
+        made, scales = make()
+        stage(spark, made, scales, n_queries, knobs, cores)
     queries, matrix = (as_matrix(made.column(name).combine_chunks()) for name in ("query", "candidate"))
     (n, rank), k, queries = matrix.shape, knobs.k, queries[:n_queries]
     part = queries[:NUMPY_QUERIES]
-    small = spark.createDataFrame(random(JOIN_MOVIES, rank), VECTORS).persist()
+    small = spark.createDataFrame(random(JOIN_MOVIES, rank)[0], VECTORS).persist()
     small.count()
     faiss.omp_set_num_threads(cores)
     seconds = np.array([
         (
-            stage(spark, made, n_queries, knobs, cores),
+            stage(spark, made, scales, n_queries, knobs, cores),
             timed(lambda: faiss.knn(queries, matrix, k, metric=faiss.METRIC_INNER_PRODUCT)),
             timed(lambda: numpy_blocks(part, matrix, k)) * n_queries / len(part),
             timed(lambda: nearest_by_join(small, k)) * (n / JOIN_MOVIES) * (n_queries / JOIN_MOVIES),
@@ -152,25 +152,31 @@ def vectors(n: int, rank: int) -> np.ndarray:
     return np.random.default_rng(n).standard_normal((n, rank)).astype(np.float32)
 
 
-def random(n: int, rank: int) -> pa.Table:
+def random(n: int, rank: int) -> tuple[pa.Table, None]:
     """Return movie_id, query and candidate, random vectors that are the same in both; none is a copy of another."""
     lists = as_lists(vectors(n, rank))
-    return pa.table([np.arange(n, dtype=np.int32), lists, lists], names=["movie_id", "query", "candidate"])
+    return pa.table([np.arange(n, dtype=np.int32), lists, lists], names=["movie_id", "query", "candidate"]), None
 
 
-def spectral(n: int, rank: int) -> pa.Table:
-    """Return movie_id, query and candidate as jobs/build_neighbours.py makes them by default, from random numbers."""
+def spectral(n: int, rank: int) -> tuple[pa.Table, Scales]:
+    """Return movie_id, query and candidate, and their Scales, as jobs/build_neighbours.py makes them by default, from
+    random numbers."""
     rng = np.random.default_rng(n)
     likers = rng.pareto(1.0, n) + 1
-    known = Spectrum(
-        np.arange(n, dtype=np.int32), likers, likers, rng.standard_normal((n, rank)), rng.random(rank), n, 10.0
-    )
+    known = Spectrum(np.arange(n, dtype=np.int32), likers, rng.standard_normal((n, rank)), rng.random(rank), n, 10.0)
     described = Content(*(rng.random((n, columns)) for columns in CONTENT))
     weights = vars(config.load([], []).spectral)
     return spectral_vectors(known, described, **{name: weights[name] for name in KNOBS})
 
 
-def stage(spark: SparkSession, made: pa.Table, n_queries: int, knobs: NeighboursSettings, cores: int) -> float:
+def stage(
+    spark: SparkSession,
+    made: pa.Table,
+    scales: Scales | None,
+    n_queries: int,
+    knobs: NeighboursSettings,
+    cores: int,
+) -> float:
     """Return the seconds from vectors in Spark's memory to lists in Parquet, as jobs/build_neighbours.py cuts them."""
     table = spark.createDataFrame(made, VECTORS)
     table.count()
@@ -178,7 +184,7 @@ def stage(spark: SparkSession, made: pa.Table, n_queries: int, knobs: Neighbours
     movies = table.select("movie_id")
     only = None if n_queries == made.num_rows else movies.where(F.col("movie_id") < n_queries)
     parts = TaskFiles(Path(folder) / "lists", NEIGHBOURS)
-    search = Search(table, movies, cut(n_queries, made, knobs, cores), only)
+    search = Search(table, movies, cut(n_queries, made, knobs, cores), scales, only)
     written = write_neighbours(search, parts, k=knobs.k)
     seconds = timed(lambda: parts.keep(row.attempt for row in written.collect()))
     shutil.rmtree(folder)

@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             "beside": beside(recommender, Recommender(folders[1], explicit)),
             "neighbours": draw_neighbours(served, implicit, stars, knobs["neighbours"]["min_support"]),
             "shrinkage": draw_shrinkage(served, knobs["spectral"]["shrinkage"]),
-            "sum": draw_sum(served, recommender, knobs["popularity"]["weight"]),
+            "sum": draw_sum(served, recommender),
         }
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -205,7 +205,7 @@ def draw_shrinkage(served: duckdb.DuckDBPyConnection, shrinkage: float) -> str:
     curve.plot(likes, likes / (likes + shrinkage), color=BLUE, lw=2.5)
     curve.annotate("as it is", (400, 1), xytext=(0, 4), textcoords="offset points", ha="right", color="#555555")
     curve.annotate(f"shrunk by {shrinkage:g} likes", (400, 0.74), ha="right", color=BLUE, va="top")
-    for n in (2, 54, 300):
+    for n in (2, 15, 300):
         curve.plot(n, n / (n + shrinkage), "o", color=BLUE)
     curve.set(title="All who like A like B", xlabel="people who like A", ylabel="share that counts", ylim=(0, 1.12))
     rows = served.sql(
@@ -222,7 +222,7 @@ def draw_shrinkage(served: duckdb.DuckDBPyConnection, shrinkage: float) -> str:
     lists.xaxis.set_major_formatter("{x:.0f}")
     save(figure, "shrinkage")
     lines = ["| people who like A, all of whom like B | share | shrunk |", "|---|---|---|"]
-    lines += [f"| {n} | 100% | {n / (n + shrinkage):.0%} |" for n in (2, 54, 300)]
+    lines += [f"| {n} | 100% | {n / (n + shrinkage):.0%} |" for n in (2, 15, 300)]
     lines += ["", "| ratings of the film | median similarity of its first neighbour |", "|---|---|"]
     for low, high in ((1, 2), (3, 9), (10, 29), (30, 99), (100, 10**9)):
         inside = (rows["n_ratings"] >= low) & (rows["n_ratings"] <= high)
@@ -232,16 +232,15 @@ def draw_shrinkage(served: duckdb.DuckDBPyConnection, shrinkage: float) -> str:
     return "\n".join(lines)
 
 
-def draw_sum(served: duckdb.DuckDBPyConnection, recommender: Recommender, weight: float) -> str:
+def draw_sum(served: duckdb.DuckDBPyConnection, recommender: Recommender) -> str:
     """Draw what each favourite's list and popularity bring to the ten; return the sums as a table."""
     favourites = [recommender.resolve(title) for title in FAVOURITES]
     ids = [movie.movie_id for movie in favourites]
-    parts = {
-        movie_id: [{reason["favourite_id"]: reason["weight"] for reason in reasons or []}, (popularity or 0) * weight]
-        for movie_id, popularity, reasons in served.execute(
-            "select movie_id, popularity, reasons from listed([?::int[]])", [ids]
-        ).fetchall()
-    }
+    parts = {}
+    listed = served.execute("select movie_id, score, reasons from listed([?::int[]])", [ids])
+    for movie_id, score, reasons in listed.fetchall():
+        brought = {reason["favourite_id"]: reason["weight"] for reason in reasons or []}
+        parts[movie_id] = brought, score - sum(brought.values())
     ranks = {
         (favourite, other): rank
         for favourite, other, rank in served.execute(
@@ -254,7 +253,7 @@ def draw_sum(served: duckdb.DuckDBPyConnection, recommender: Recommender, weight
     for colour, hatch, name, values in [
         (BLUE, "", FAVOURITES[0], [parts[row.movie_id][0].get(ids[0], 0) for row in ten]),
         (ORANGE, "//", FAVOURITES[1], [parts[row.movie_id][0].get(ids[1], 0) for row in ten]),
-        (GREY, "", "liked by many", [parts[row.movie_id][1] for row in ten]),
+        (GREY, "", "popularity", [parts[row.movie_id][1] for row in ten]),
     ]:
         axis.barh(range(10), values, left=left, color=colour, hatch=hatch, edgecolor="white", label=name)
         left += values
@@ -264,7 +263,7 @@ def draw_sum(served: duckdb.DuckDBPyConnection, recommender: Recommender, weight
     axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3, frameon=False)
     save(figure, "sum")
     lines = [
-        f"| | | {' | '.join(f'list of {title}' for title in FAVOURITES)} | {weight:g} x popularity | score |",
+        f"| | | {' | '.join(f'list of {title}' for title in FAVOURITES)} | popularity | score |",
         "|---|---|---|---|---|---|",
     ]
     for row in ten:

@@ -43,12 +43,12 @@ def _search(config: Settings, learned: "Learned") -> Search:
     return Search(vectors, candidates, cut, scales, pairs=pairs)
 
 
-def _vectors(config: Settings, learned: "Learned") -> tuple[DataFrame, Scales | None, DataFrame | None]:
-    """Return the vectors whose inner products are the scores, the Scales of these, if any, and the pairs that add."""
+def _vectors(config: Settings, learned: "Learned") -> tuple[DataFrame, Scales, DataFrame | None]:
+    """Return the vectors whose inner products are the scores, the Scales of these, and the pairs that add, if any."""
     if config.neighbours.similarity == "whitened":
         return *whitened_vectors(learned.item_factors(config), whitening=config.neighbours.whitening), None
     if config.neighbours.similarity == "cosine":
-        return cosine_vectors(learned.item_factors(config)), None, None
+        return *cosine_vectors(learned.item_factors(config)), None
     weights = vars(config.spectral)
     known = learned.spectrum(config)
     vectors, scales = spectral_vectors(known, learned.content(), **{name: weights[name] for name in KNOBS})

@@ -45,12 +45,15 @@ class Scales(NamedTuple):
                     scores[row] *= np.where(known[columns[row]], 1 - self.share + self.share * same, 1)
         similarities = scores / (self.query_lengths[rows, None] * self.candidate_lengths[columns])
         weights = scores * (self.query_weights[rows, None] * self.candidate_weights[columns])
+        similarities = np.where(np.isfinite(scores), np.clip(similarities, -1, 1), scores)  # rounding goes beyond 1
         return similarities.astype(np.float32), weights.astype(np.float32)
 
 
-def cosine_vectors(item_factors: DataFrame) -> DataFrame:
-    """Return movie_id, query, candidate (the same): the factors at length 1; factors of length 0 stay 0."""
-    return _mapped(item_factors, unit_rows)
+def cosine_vectors(item_factors: DataFrame) -> tuple[DataFrame, Scales]:
+    """Return movie_id, query, candidate (the same), the factors at length 1, and their Scales: the cosine is similarity
+    and weight. Factors of length 0 stay 0. Runs a small Spark job, for the lengths."""
+    vectors = _mapped(item_factors, unit_rows)
+    return vectors, _by_length(vectors)
 
 
 def whitened_vectors(item_factors: DataFrame, *, whitening: float) -> tuple[DataFrame, Scales]:
@@ -63,10 +66,15 @@ def whitened_vectors(item_factors: DataFrame, *, whitening: float) -> tuple[Data
     """
     matrix = whitening_matrix(gram_matrix(item_factors), whitening)
     vectors = _mapped(item_factors, lambda factors: factors @ matrix)
+    return vectors, _by_length(vectors)
+
+
+def _by_length(vectors: DataFrame) -> Scales:
+    """Return the Scales of vectors that are the same for query and candidate: the cosine is the similarity."""
     table = vectors.select("movie_id", F.vector_norm("query").alias("length")).orderBy("movie_id").toArrow()
     movies, lengths = (table.column(name).to_numpy() for name in ("movie_id", "length"))
     lengths = np.where(lengths > 0, lengths, 1)
-    return vectors, Scales(movies, lengths, lengths, np.ones(len(movies)), np.ones(len(movies)))
+    return Scales(movies, lengths, lengths, np.ones(len(movies)), np.ones(len(movies)))
 
 
 def gram_matrix(item_factors: DataFrame) -> np.ndarray:

@@ -22,7 +22,6 @@ class Steering:
     """
 
     dislikes: tuple[int, ...] = ()
-    exclude: tuple[int, ...] = ()
     genres: tuple[str, ...] = ()
     without_genres: tuple[str, ...] = ()
     from_year: int | None = None
@@ -30,6 +29,7 @@ class Steering:
     hidden: float = 0.0
     variety: float = 0.0
     surprise: int = 0
+    exclude: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require_movie_ids(self.dislikes, "dislikes")

@@ -122,10 +122,10 @@ def test_more_like_this_and_not_for_me(warehouse, monkeypatch):
     assert [film.split(" ")[1:4] for film in films(page)] == [["1", "The", "Matrix"], ["2", "Amélie", "(Le"],
                                                              ["3", "Toy", "Story"]]  # fmt: skip
     click(page, "less", 5)
-    # The Matrix leaves, and its list takes away what Heat's gave Toy Story, which stays as popular with everyone.
+    # The Matrix leaves; its list takes little away from what Heat's gave Toy Story, which stays.
     assert keyed(page, "forgive-") == ["The Matrix \\(1999\\)"]
     assert [film for film in films(page) if "The Matrix" in film] == []
-    assert "Much liked by everyone" in next(film for film in films(page) if "Toy Story 1995" in film)
+    assert [film.split(" ")[1:3] for film in films(page)] == [["1", "Amélie"], ["2", "Toy"]]
     press(page, "forgive-5")
     assert "The Matrix" in films(page)[0]
     click(page, "more", 6)

@@ -30,7 +30,9 @@ def test_likes_weigh_by_their_stars(spark):
 
 
 def test_cosine_vectors_have_length_one_and_zeros_stay(spark):
-    vectors = collected(cosine_vectors(factors_frame(spark, np.array([[3.0, 4.0], [0, 0], [0, -2]]))))
+    frame, scales = cosine_vectors(factors_frame(spark, np.array([[3.0, 4.0], [0, 0], [0, -2]])))
+    vectors = collected(frame)
+    np.testing.assert_allclose(scales.candidate_lengths, 1, rtol=1e-6)
     np.testing.assert_allclose(vectors, [[0.6, 0.8], [0, 0], [0, -1]], atol=1e-7)
     assert np.array_equal(unit_rows(np.zeros((2, 2))), np.zeros((2, 2)))
 

@@ -51,7 +51,9 @@ def test_nine_titles_or_lists_that_are_all_the_same_make_no_map():
 
 
 def test_the_best_known_titles_with_a_list_are_placed(spark):
-    lists = spark.createDataFrame([(*row[:3], float(row[3])) for row in two_camps(14)], spark_schema("neighbours"))
+    lists = spark.createDataFrame(
+        [(*row[:3], float(row[3]), float(row[3])) for row in two_camps(14)], spark_schema("neighbours")
+    )
     support = {movie: 100 - movie for movie in range(1, 17)}  # 1 is best known; 15 and 16 have no list
     support[2] = 0
     movies = [(movie, "", None, [], None, None, n, None, "", str(movie), *[None] * 5) for movie, n in support.items()]
