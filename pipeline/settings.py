@@ -162,7 +162,7 @@ class AlsSettings(Section):
     alpha: Number = Field(description="implicit: the confidence of a like is 1 + alpha * its weight")
     nonnegative: bool = Field(description="solver spark: no factor below 0")
     numUserBlocks: int | None = Field(
-        description="null: as many as Spark has cores. conjugate_gradient takes the larger of the two"
+        description="null: one per million likes, 2 or more. conjugate_gradient takes the larger of the two"
     )
     numItemBlocks: int | None = Field(description="see numUserBlocks")
     blockSize: int = Field(description="of the saved model: rows per block when Spark predicts")

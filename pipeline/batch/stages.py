@@ -88,7 +88,7 @@ def train(run: Run, ratings: DataFrame, movies: DataFrame) -> DataFrame:
     if run.done_before("train"):
         return run.read("item_factors")
     with run.stage("train") as stage:
-        model = fit(config, ratings, run.cores, run.factors_before(movies))
+        model = fit(config, ratings, run.factors_before(movies))
         run.build.manifest["als_rank"] = model.rank
         model.write().overwrite().save(str(run.build.path / "model" / "als"))
         item_factors = run.save("item_factors", item_factors_table(model), files=run.cores)

@@ -9,6 +9,9 @@ from pyspark.sql import functions as F
 from pipeline.config import PipelineError, Settings
 from pipeline.model.conjugate_gradient import train_conjugate_gradient
 
+FEWEST_BLOCKS = 2  # of users and of movies
+INTERACTIONS_PER_BLOCK = 1_000_000
+
 
 def likes_table(ratings: DataFrame, *, min_rating: float, weight: str, neutral_rating: float) -> DataFrame:
     """Return the ratings that speak for a movie: user_id, movie_id, weight float > 0.
@@ -55,12 +58,18 @@ def item_factors_table(model: ALSModel) -> DataFrame:
     return model.itemFactors.select(F.col("id").alias("movie_id"), F.col("features").alias("factors"))
 
 
-def fit(config: Settings, ratings: DataFrame, cores: int, start: DataFrame | None = None) -> ALSModel:
-    """Return ALS fitted to the interactions in the ratings; start: item factors to begin with."""
+def fit(config: Settings, ratings: DataFrame, start: DataFrame | None = None) -> ALSModel:
+    """Return ALS fitted to the interactions in the ratings; start: item factors to begin with.
+
+    ALS draws its random start block by block and adds up in that order. So blocks follow the data, not the machine:
+    the same interactions give the same factors on any number of cores. Raises PipelineError if there are none.
+    """
     training = interactions(config, ratings)
-    if training.isEmpty():
+    n = training.count()
+    if not n:
         raise PipelineError("no rating counts as a like: lower it with --set likes.min_rating=STARS")
-    return train_als(training, blocks=cores, start=start, **vars(config.als))
+    blocks = max(FEWEST_BLOCKS, -(-n // INTERACTIONS_PER_BLOCK))
+    return train_als(training, blocks=blocks, start=start, **vars(config.als))
 
 
 def interactions(config: Settings, ratings: DataFrame) -> DataFrame:

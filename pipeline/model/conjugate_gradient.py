@@ -50,7 +50,7 @@ def train_conjugate_gradient(
 
     The parameters are Spark's but for regParam, which is the same for everybody here: Spark multiplies it by the number
     of likes of the user or movie. Users and movies are cut into as many blocks each, or a multiple where there are many
-    likes; the factors depend on that number in their last digits, as Spark's do.
+    likes; the factors depend on that number, as Spark's do.
 
     start: movie_id, factors array<float>[rank] to begin with, once per movie; movies that are not in it, and all
     without it, begin at random. The users need none: they are solved first, from the movies'.

@@ -85,7 +85,7 @@ class Learned:
         settings = (config.als, config.likes)
         if self.trained is not None:
             return self.trained
-        return self._once("item_factors", settings, lambda: item_factors_table(fit(config, self.ratings, self.cores)))
+        return self._once("item_factors", settings, lambda: item_factors_table(fit(config, self.ratings)))
 
     def weighted(self, config: Settings) -> DataFrame:
         """Return the likes, weighted."""

@@ -14,8 +14,6 @@ from pipeline.release import store
 from tests.conftest import FEW_ROWS, ROOT, TINY, settings
 
 pytestmark = pytest.mark.cluster
-# ALS adds up block by block: the same blocks, the same factors.
-BLOCKS = ["--set", "als.numUserBlocks=2", "--set", "als.numItemBlocks=2"]
 # As in conftest.py: a short job spends half of its time in Java's optimising compiler.
 EXECUTORS = ["--conf", "spark.executor.extraJavaOptions=-Xss16m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"]
 
@@ -28,7 +26,7 @@ CONJUGATE_GRADIENT = "als.solver=conjugate_gradient"
 )
 def options(request):
     """Settings of every run."""
-    return [*TINY, *BLOCKS, "--set", request.param]
+    return [*TINY, "--set", request.param]
 
 
 @pytest.fixture(scope="module")
