@@ -4,6 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -157,11 +158,20 @@ def evaluate(run: Run, ratings: DataFrame, movies: DataFrame, words: DataFrame) 
         table = run.save("metrics", run.spark.createDataFrame(rows, schemas.spark_schema("metrics")), files=1)
         run.build.record("metrics", report.headlines(rows))
         name = Path(run.config.data.dir).name
-        report.write_report(run.build.path / "report", rows, data=name, command=command())
+        examples = [measured.examples for measured in parts if measured.examples]
+        read = report.examples_table(examples[-1], titles_of(movies, examples[-1])) if examples else []
+        report.write_report(run.build.path / "report", rows, data=name, command=command(), examples=read)
         stage.note = report.summary(rows)
     run.finish("evaluate")
     run.say(report.console_table(rows))
     return table
+
+
+def titles_of(movies: DataFrame, examples: dict[str, dict[int, np.ndarray]]) -> dict[int, str]:
+    """Return the titles of the movies in these lists, by movie_id."""
+    shown = {movie for lists in examples.values() for ids in lists.values() for movie in ids.tolist()}
+    rows = movies.where(F.col("movie_id").isin([*shown])).select("movie_id", "title").collect()
+    return {row.movie_id: row.title for row in rows}
 
 
 def command() -> str:

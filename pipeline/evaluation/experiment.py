@@ -17,7 +17,6 @@ from pipeline.model.als import interactions
 from pipeline.model.lists import Learned, lists
 from pipeline.model.popularity import popular
 
-FRANCHISES: protocol.Asked = ("franchises", 1)
 SIMILAR = "served, similar"  # the titles most alike, in place of those that go with the title
 Answers = dict[protocol.Asked, list[np.ndarray]]  # lists per kind of request, movie ids, best first
 BASELINES = {
@@ -86,19 +85,24 @@ def measured_split(
 ) -> metrics.Measured:
     """Return the measures of one split: what is served, and beside it baselines and, if wanted, variants.
 
-    likeness: also ask for the titles of families, see protocol.of_franchises().
+    likeness: also ask for the titles of families and for pairs that people know, see protocol.of_franchises() and
+    protocol.of_examples().
     """
     training = split.training.persist()
     movies = with_support(data.movies, training).persist()
     if likeness:
-        split = split._replace(requests={**split.requests, **protocol.of_franchises(movies)})
+        likely = {**protocol.of_franchises(movies), **protocol.of_examples(movies)}
+        split = split._replace(requests={**split.requests, **likely})
     learned, catalogue = Learned(training, movies, data.words, data.cores), as_catalogue(movies)
     measured = metrics.Measured(catalogue)
     popularity = popular(config, training, movies).toArrow()
 
     def add(model: str, answers: Answers) -> None:
         for asked, lists_ in answers.items():
-            measured.add(model, asked, lists_, split.requests[asked], protocol.lengths(asked))
+            if asked == protocol.EXAMPLES:
+                measured.examples[model] = dict(zip(split.requests[asked].users.tolist(), lists_, strict=True))
+            else:
+                measured.add(model, asked, lists_, split.requests[asked], protocol.lengths(asked))
 
     served = served_lists(config, learned, popularity, split.requests)
     add("served", served)
@@ -107,7 +111,8 @@ def measured_split(
     if training.count() <= config.evaluation.max_compared_ratings:
         if variants:
             reseeded = changed(config, {"als.seed": config.als.seed + 1})
-            for asked, others in served_lists(reseeded, learned, popularity, main_requests(split)).items():
+            asked_again = {asked: part for asked, part in main_requests(split).items() if asked != protocol.EXAMPLES}
+            for asked, others in served_lists(reseeded, learned, popularity, asked_again).items():
                 k = protocol.lengths(asked)[0]
                 shares = metrics.overlap(served[asked], others, k)
                 measured.add_values("served", asked, "stability", k, split.requests[asked], shares)
@@ -180,13 +185,13 @@ def served_lists(
 
 def similar_lists(config: Settings, learned: Learned, requests: dict[protocol.Asked, protocol.Requests]) -> Answers:
     """Return the titles most like each of the franchises' titles, the first of its own list, as similar.sql does."""
-    if not (asked := requests.get(FRANCHISES)):
+    if not (asked := requests.get(protocol.FRANCHISES)):
         return {}
-    k = protocol.lengths(FRANCHISES)[-1]
+    k = protocol.lengths(protocol.FRANCHISES)[-1]
     only = _ids(learned.movies.sparkSession, asked.users)
     table = lists(config, learned, only).where(F.col("rank") <= k).orderBy("movie_id", "rank").toArrow()
     movies, neighbours = (table.column(name).to_numpy() for name in ("movie_id", "neighbour_id"))
-    return {FRANCHISES: [neighbours[movies == movie] for movie in asked.users]}
+    return {protocol.FRANCHISES: [neighbours[movies == movie] for movie in asked.users]}
 
 
 def _ids(session: SparkSession, movies: Iterable[int]) -> DataFrame:

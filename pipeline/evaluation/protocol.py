@@ -9,10 +9,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from pipeline.evaluation.franchises import franchises
+from pipeline.evaluation.pairs import PAIRS
 
 N_FAVOURITES = (1, 3, 5, 10)
 # Lengths of the lists that are measured, per protocol.
-LENGTHS = {"strangers": (10,), "histories": (10, 20, 50, 100), "franchises": (10,)}
+LENGTHS = {"strangers": (10,), "histories": (10, 20, 50, 100), "franchises": (10,), "examples": (10,)}
 SUPPORT_CLASSES = {"under 5": (0, 5), "5 to 20": (5, 21), "over 20": (21, np.inf)}  # ratings of the one favourite
 HIDDEN_SHARE = 0.2  # of a user's likes, in the histories protocol
 KNOWN = 10  # ratings in the training part that a title of a family needs to be asked for
@@ -20,6 +21,8 @@ VALIDATION = 3  # every third user is a validation user: tuned on, and never tes
 
 
 Asked = tuple[str, int | None]  # protocol, and number of favourites (None: whole histories)
+FRANCHISES: Asked = ("franchises", 1)
+EXAMPLES: Asked = ("examples", 2)  # to be read by a person, not measured
 
 
 class Requests(NamedTuple):
@@ -121,7 +124,18 @@ def of_franchises(movies: DataFrame) -> dict[Asked, Requests]:
         return {}
     favourites, none = [np.array([one]) for one, _ in pairs], np.empty(0, np.int32)
     users = np.array([one for one, _ in pairs], np.int64)
-    return {("franchises", 1): Requests(users, favourites, [rest for _, rest in pairs], [none] * len(pairs))}
+    return {FRANCHISES: Requests(users, favourites, [rest for _, rest in pairs], [none] * len(pairs))}
+
+
+def of_examples(movies: DataFrame) -> dict[Asked, Requests]:
+    """Return a request for each of PAIRS that the movies table has both titles of; users: its place in PAIRS."""
+    plain = F.trim(F.regexp_replace("title", r"\(.*", ""))  # without a title in another language
+    named = movies.select(F.format_string("%s (%s)", plain, "year").alias("name"), "movie_id")
+    known = {row.name: row.movie_id for row in named.where(F.col("name").isin([*sum(PAIRS, ())])).collect()}
+    found = [number for number, pair in enumerate(PAIRS) if known.keys() >= {*pair}]
+    favourites = [np.array([known[name] for name in PAIRS[number]], np.int32) for number in found]
+    none = [np.empty(0, np.int32)] * len(found)
+    return {EXAMPLES: Requests(np.array(found, np.int64), favourites, none, none)} if found else {}
 
 
 def lengths(asked: Asked) -> tuple[int, ...]:

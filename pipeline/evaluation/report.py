@@ -5,14 +5,17 @@ import string
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.evaluation.pairs import PAIRS
 from pipeline.standings import ASKED, LABELS, SERVED, Measure, Results, favourites_in_words, standings
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TEMPLATE = importlib.resources.files("pipeline.evaluation") / "report.md"
 WITHOUT_CONTENT = "served, without content"
+READ_BESIDE = "item-item, shrinkage 20"
 ACCENT, INK, PALE = "#c2410c", "#292524", "#a8a29e"
 # What the plots show beside the served lists: what was measured in several strengths, by the best of them.
 PLOTTED = ["EASE", "item-item, shrinkage", "item-item cosine", "these ALS factors, cosine", "popularity", "random"]
@@ -52,10 +55,12 @@ def console_table(rows: list[Measure]) -> str:
     return "\n".join(texts)
 
 
-def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) -> Path:
+def write_report(
+    folder: Path, rows: list[Measure], *, data: str, command: str, examples: list[list[str]] | None = None
+) -> Path:
     """Write evaluation.md and its plots into folder/ and folder/evaluation/; return the Markdown file.
 
-    data: what was evaluated on; command: what makes the report again.
+    data: what was evaluated on; command: what makes the report again; examples: see examples_table().
     """
     results = Results(rows)
     plots = folder / "evaluation"
@@ -78,6 +83,7 @@ def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) 
         strangers=_table(_accuracy(results, "strangers")),
         histories=_table(_accuracy(results, "histories")),
         franchises=_table(_accuracy(results, "franchises")),
+        examples=_table(examples or []),
         support=_table(_support(results)),
         profile=_table(_profile(results)),
         stability=_stability(results),
@@ -86,6 +92,19 @@ def write_report(folder: Path, rows: list[Measure], *, data: str, command: str) 
     path = folder / "evaluation.md"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def examples_table(examples: "dict[str, dict[int, np.ndarray]]", titles: dict[int, str]) -> list[list[str]]:
+    """Return the heads and a line per pair of titles: the ten that are served, and those of the baseline READ_BESIDE.
+
+    examples: movie ids by model and place in protocol.PAIRS.
+    """
+    models = [model for model in (SERVED, READ_BESIDE) if model in examples]
+    lines = [["favourites", *(model if model != SERVED else "these lists" for model in models)]]
+    for number in examples[SERVED]:
+        tens = ["; ".join(titles[movie].partition(" (")[0] for movie in examples[model][number]) for model in models]
+        lines.append([" and ".join(PAIRS[number]), *(ten.replace("|", "\\|") for ten in tens)])
+    return lines
 
 
 def verdict(results: Results) -> list[str]:

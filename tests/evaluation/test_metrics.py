@@ -168,6 +168,14 @@ def test_every_share_of_two_lists_counts_the_common_ones():
     np.testing.assert_allclose(metrics.overlap([ids(1, 2, 3)], [ids(3, 4, 1)], 3), [2 / 3])
 
 
+def test_the_report_has_ten_for_pairs_that_people_know(tmp_path):
+    examples = {"served": {0: ids(1, 2)}, "item-item, shrinkage 20": {0: ids(3)}, "EASE, 50": {0: ids(1)}}
+    table = report.examples_table(examples, {1: "Up", 2: "Amelie (Le Fabuleux destin)", 3: "A|B"})
+    assert table[1:] == [["Toy Story (1995) and Finding Nemo (2003)", "Up; Amelie", "A\\|B"]]
+    text = report.write_report(tmp_path, [], data="toy", command="a command", examples=table).read_text()
+    assert "| Toy Story (1995) and Finding Nemo (2003) | Up; Amelie | A\\|B |" in text
+
+
 def test_report_says_where_a_baseline_is_better(tmp_path):
     rows = [
         metrics.Measure("strangers", model, 5, metric, 10, value, value - 0.01, value + 0.01)
