@@ -84,7 +84,9 @@ def show_list(movie: Match, rows: list[Neighbour]) -> None:
     if not rows:
         st.info("Too little is known of it to say what goes with it.", icon=NOTHING)
         return
-    st.markdown("**Goes with it**, the best first. The bars compare with the first one; a click opens that one.")
+    st.markdown(
+        "**Goes with it**, the best first. The bars compare with the first one. A click on a title opens its list."
+    )
     for row in rows:
         with st.container(gap=None):
             st.button(

@@ -48,7 +48,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("neighbour_id", "int", "a movie that goes with it; never itself"),
         Column("rank", "smallint", "position in the list by similarity; 1 is best, no holes; ties by neighbour_id"),
         Column(
-            "similarity", "float", "how alike the two are, the same both ways: 1 for a movie and itself, 0: not at all"
+            "similarity",
+            "float",
+            "how alike the two are: 1 for a movie and itself, 0 not at all; the same both ways (docs/choices.md)",
         ),
         Column("weight", "float", "what the neighbour counts if the movie is a favourite: recommend adds these up"),
     ),

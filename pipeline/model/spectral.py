@@ -175,7 +175,10 @@ def pairs_table(weighted: DataFrame) -> DataFrame:
 
 def co_occurrences(pairs: DataFrame, known: Spectrum, *, popularity_exponent: float, residual: float) -> DataFrame:
     """Return movie_id, ids, similarities: of pairs_table, residual * common * g_i g_j, the part of the similarity that
-    spectral_vectors leaves out, times the candidate's pull; a movie's PAIRS_PER_MOVIE largest, packed as there."""
+    spectral_vectors leaves out, times the candidate's pull; a movie's PAIRS_PER_MOVIE largest, packed as there.
+
+    A pair may be among the largest of one of its movies alone: it counts on that one's list, and not on the other's.
+    """
     scale, pull = _scale_and_pull(known, popularity_exponent)
     of_candidate = scale * pull
     ids = known.movies
