@@ -78,9 +78,9 @@ def show_evaluation(recommender: Recommender) -> None:
     st.caption(
         "Before the release was made, likes were hidden from training. nDCG says how many of them a list finds and how "
         "far up. Recall is the share of them that it finds; in stratified recall, hits among the well-known count "
-        "less. 1 is perfect. Strangers are users that training never saw, as this page's visitors are: a few of their likes "
-        "are the favourites, the others are to be found. Baselines are well-known simpler methods; the number behind "
-        "EASE is how strongly it is kept from learning chance."
+        "less. 1 is perfect. Strangers are users that training never saw, as this page's visitors are: a few of their "
+        "likes are the favourites, the others are to be found. Baselines are well-known simpler methods; the number "
+        "behind EASE is how strongly it is kept from learning chance."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         asked = list(dict.fromkeys(map(asked_of, found)))
