@@ -232,9 +232,9 @@ def warehouse(tmp_path_factory) -> Path:
     return folder
 
 
-# Settings for a catalogue of forty movies.
+# Settings for a catalogue of forty movies. The residual is in tests/model/test_spectral.py, and in the README's test.
 TINY = ["--set", "als.rank=8", "--set", "als.maxIter=2", "--set", "neighbours.k=12", "--set", "popularity.weight=0"]
-TINY += ["--set", "evaluation.enabled=false", "--set", "map.titles=0"]
+TINY += ["--set", "evaluation.enabled=false", "--set", "map.titles=0", "--set", "spectral.residual=0"]
 
 
 def settings(data, warehouse):

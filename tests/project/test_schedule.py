@@ -28,6 +28,7 @@ NIGHTLY = {
     "als": {"rank": 8, "maxIter": 2},
     "neighbours": {"k": 12},
     "popularity": {"weight": 0.0},
+    "spectral": {"residual": 0.0},
     "map": {"titles": 0},
     "evaluation": {"enabled": False},
     "example": {"favourites": ["Amélie 1"]},
