@@ -189,8 +189,11 @@ def co_occurrences(pairs: DataFrame, known: Spectrum, *, popularity_exponent: fl
             of_row, others, common = _unpacked_rows(batch, "common")
             of_query = residual * scale[np.searchsorted(ids, movies)]
             similarities = (common * of_query[of_row] * of_candidate[np.searchsorted(ids, others)]).astype(np.float32)
-            order = np.lexsort((others, -similarities, of_row))
-            best = np.sort(order[np.arange(len(order)) - np.searchsorted(of_row, of_row) < PAIRS_PER_MOVIE])
+            begins = np.searchsorted(of_row, np.arange(len(movies) + 1))
+            best = np.ones(len(others), bool)
+            for row in np.flatnonzero(np.diff(begins) > PAIRS_PER_MOVIE):  # the others keep all that they have
+                own = slice(begins[row], begins[row + 1])
+                best[own][np.lexsort((others[own], -similarities[own]))[PAIRS_PER_MOVIE:]] = False
             lengths = np.bincount(of_row[best], minlength=len(movies))
             columns = [batch.column("movie_id"), *(_binary(values[best], lengths) for values in (others, similarities))]
             yield pa.RecordBatch.from_arrays(columns, names=["movie_id", "ids", "similarities"])
@@ -200,12 +203,12 @@ def co_occurrences(pairs: DataFrame, known: Spectrum, *, popularity_exponent: fl
 
 def _packed_rows(movies: np.ndarray, matrix: sp.csr_matrix, ids: np.ndarray) -> pa.Table:
     """Return the rows of a matrix as movie_id, ids, common; ids [columns]; the diagonal left out."""
-    matrix = matrix.tocoo()
-    other = movies[matrix.row] != ids[matrix.col]
-    row, column, value = matrix.row[other], matrix.col[other], matrix.data[other]
-    order = np.lexsort((column, row))
-    lengths = np.bincount(row, minlength=len(movies))
-    columns = [_binary(values[order], lengths) for values in (ids[column].astype(np.int32), value.astype(np.float32))]
+    matrix.sort_indices()
+    row = np.repeat(np.arange(len(movies)), np.diff(matrix.indptr))
+    other = movies[row] != ids[matrix.indices]
+    lengths = np.bincount(row[other], minlength=len(movies))
+    others, common = ids[matrix.indices[other]].astype(np.int32), matrix.data[other].astype(np.float32)
+    columns = [_binary(values, lengths) for values in (others, common)]
     return pa.table([pa.array(movies, pa.int32()), *columns], names=["movie_id", "ids", "common"])
 
 
