@@ -134,7 +134,7 @@ def show_map(places: list[MapPlace], movie: Match | None, rows: list[Neighbour])
     if movie and movie.movie_id in placed:
         words += f" {plain(named(movie))} and its list are highlighted."
     elif movie:
-        words += f" {plain(named(movie))} is not among them; those of its list that are on it are highlighted."
+        words += f" {plain(named(movie))} is not on the map. Titles of its list that are on it are highlighted."
     st.caption(f"{words} Click a point to explore it.")
     with st.container(key="map-mouse"):
         st.caption("With the shift key, the wheel zooms and the mouse drags.")

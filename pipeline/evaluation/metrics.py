@@ -124,7 +124,7 @@ class Measured:
         # users int64 [n] and values float64 [n], or what was shown.
         self.values: dict[Key, tuple[np.ndarray, np.ndarray]] = {}
         self.shown: dict[Key, np.ndarray] = {}
-        self.examples: dict[str, dict[int, np.ndarray]] = {}  # by model and place in protocol.PAIRS, movie ids
+        self.examples: dict[str, dict[int, np.ndarray]] = {}  # by model and place in pairs.PAIRS, movie ids
 
     def add(
         self,

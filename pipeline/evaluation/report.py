@@ -97,7 +97,7 @@ def write_report(
 def examples_table(examples: "dict[str, dict[int, np.ndarray]]", titles: dict[int, str]) -> list[list[str]]:
     """Return the heads and a line per pair of titles: the ten that are served, and those of the baseline READ_BESIDE.
 
-    examples: movie ids by model and place in protocol.PAIRS.
+    examples: movie ids by model and place in PAIRS.
     """
     models = [model for model in (SERVED, READ_BESIDE) if model in examples]
     lines = [["favourites", *(model if model != SERVED else "these lists" for model in models)]]

@@ -164,7 +164,7 @@ def gates_of(release: Path, *, live: Path | None) -> list[Gate]:
 
 
 def has_weights(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Return whether a release's neighbours have weights. Before version 0.10.0 the similarity was the weight."""
+    """Return whether a release's neighbours have weights. Before version 0.9.0 the similarity was the weight."""
     described = connection.execute("describe neighbours").fetchall()
     return any(name == "weight" for name, *_ in described)
 

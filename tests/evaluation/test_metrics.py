@@ -1,11 +1,13 @@
-"""Requests, measures and baselines, against values worked by hand; and that bulk and single ranking agree."""
+"""Requests, measures and baselines equal values calculated on paper. Bulk and single ranking agree."""
 
 import math
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import yaml
 
+from pipeline import config
 from pipeline.evaluation import baselines, metrics, protocol, ranking, report
 from pipeline.release import database, store
 from pipeline.serving.recommender import Recommender
@@ -166,6 +168,14 @@ def test_what_was_seen_is_passed_over_before_the_list_is_cut(warehouse, training
 
 def test_every_share_of_two_lists_counts_the_common_ones():
     np.testing.assert_allclose(metrics.overlap([ids(1, 2, 3)], [ids(3, 4, 1)], 3), [2 / 3])
+
+
+@pytest.mark.parametrize("name", ["strangers", "histories"])
+def test_every_trial_of_a_search_may_have_its_content(name):
+    space = yaml.safe_load((config.CONF / "search.yaml").read_text())[name]
+    default = config.load().spectral
+    year, words = (max(space.get(f"spectral.{key}", [getattr(default, key)])) for key in ("year", "words"))
+    assert space["spectral.content"]["high"] * (1 + year + words) <= space["spectral.shrinkage"]["low"]
 
 
 def test_the_report_has_ten_for_pairs_that_people_know(tmp_path):

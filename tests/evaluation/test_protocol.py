@@ -38,6 +38,20 @@ def test_strangers_are_held_out_whole_and_once(ratings):
     assert len(asked) == len(set(asked)) > 30
 
 
+def test_families_and_pairs_are_found_among_the_titles(spark):
+    rows = [
+        (1, "Toy Story", 1995, 30), (2, "Toy Story 2", 1999, 10), (3, "Toy Story 3", 2010, 9), (4, "Heat", 1995, 50),
+        (5, "Finding Nemo", 2003, 5), (6, "Amelie (Fabuleux destin)", 2001, 9), (7, "The Ring", 1927, 9),
+    ]  # fmt: skip
+    movies = spark.createDataFrame(rows, "movie_id int, title string, year smallint, n_ratings int")
+    (families,) = protocol.of_franchises(movies).values()
+    assert [ids.tolist() for ids in families.favourites] == [[1], [2]]  # of the third too few people know
+    assert [ids.tolist() for ids in families.targets] == [[2], [1]]
+    (examples,) = protocol.of_examples(movies).values()
+    assert examples.users.tolist() == [0] and examples.favourites[0].tolist() == [1, 5]
+    assert protocol.of_franchises(movies.limit(0)) == protocol.of_examples(movies.limit(0)) == {}
+
+
 def test_tuning_and_testing_ask_different_users(ratings):
     users = {
         part: {user for split in strangers(ratings, part) for user in split.requests["strangers", 1].users.tolist()}

@@ -93,7 +93,8 @@ def test_three_four_five():
 
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_scores_choose_similarities_order_and_weights_count(spark, pieces):
-    """By score 4, 3 and 2 lead; the similarities, scores in units of both lengths, order them; worked by hand."""
+    """The scores 8, 6 and 4 put titles 4, 3 and 2 on the list. Their similarities, the scores divided by both lengths,
+    put 2 first. The expected values were calculated on paper."""
     vectors = [(1, [1.0], [9.0]), (2, [1.0], [4.0]), (3, [1.0], [6.0]), (4, [1.0], [8.0]), (5, [1.0], [1.0])]
     lengths = np.array([1.0, 4.0, 8.0, 16.0, 1.0])  # of 5 the similarity is 0.5, too, but its score is the least
     scales = Scales(np.arange(1, 6), np.full(5, 2.0), lengths, np.full(5, 0.5), np.array([1.0, 2, 3, 4, 5]))
