@@ -91,8 +91,8 @@ def measured_split(
     training = split.training.persist()
     movies = with_support(data.movies, training).persist()
     if likeness:
-        likely = {**protocol.of_franchises(movies), **protocol.of_examples(movies)}
-        split = split._replace(requests={**split.requests, **likely})
+        more = {**protocol.of_franchises(movies), **protocol.of_examples(movies)}
+        split = split._replace(requests={**split.requests, **more})
     learned, catalogue = Learned(training, movies, data.words, data.cores), as_catalogue(movies)
     measured = metrics.Measured(catalogue)
     popularity = popular(config, training, movies).toArrow()
